@@ -1,0 +1,24 @@
+"""gan_jax: train generative adversarial networks in JAX, reproducibly, and use what they learned.
+
+The public names load on first use, so that `import gan_jax` is quick.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+_HOMES = {
+    "Config": "gan_jax.config",
+    "InputError": "gan_jax.errors",
+    "Gan": "gan_jax.gan",
+    "load": "gan_jax.gan",
+    "load_config": "gan_jax.config",
+    "train": "gan_jax.training",
+}
+__all__ = ["Config", "Gan", "InputError", "load", "load_config", "train"]  # noqa: F822
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gan_jax' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,1 @@
+"""The mathematics of the game, on arrays and pure functions only."""

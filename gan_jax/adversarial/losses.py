@@ -1,0 +1,101 @@
+"""Adversarial losses as functions of logits, one value an example. Imports JAX only.
+
+Every function maps real and fake logits, float32 [B] each, to losses [B]; the step takes
+the mean. The discriminator's output is a logit: no sigmoid anywhere.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.nn import softplus
+
+Logits = jax.Array
+
+
+class Loss(NamedTuple):
+    """The two sides of a game."""
+
+    discriminator: Callable[[Logits, Logits], jax.Array]  # (real, fake) [B] -> [B]
+    generator: Callable[[Logits, Logits], jax.Array]  # (real, fake) [B] -> [B]
+    pairs: bool = False  # the generator's loss needs the real logits too
+
+
+def minimax(real: Logits, fake: Logits) -> jax.Array:
+    """Discriminator of Goodfellow et al. 2014, eq. 1: -log D(x) - log(1 - D(G(z)))."""
+    return softplus(-real) + softplus(fake)
+
+
+def minimax_generator(real: Logits, fake: Logits) -> jax.Array:
+    """Generator of the zero-sum game: log(1 - D(G(z))). Vanishes where D is sure."""
+    return -softplus(fake)
+
+
+def nonsaturating_generator(real: Logits, fake: Logits) -> jax.Array:
+    """Generator that maximises log D(G(z)) (Goodfellow et al. 2014, section 3)."""
+    return softplus(-fake)
+
+
+def least_squares(real: Logits, fake: Logits) -> jax.Array:
+    """Discriminator of LSGAN (Mao et al. 2017, eq. 9): targets 1 for real, 0 for fake."""
+    return 0.5 * (jnp.square(real - 1) + jnp.square(fake))
+
+
+def least_squares_generator(real: Logits, fake: Logits) -> jax.Array:
+    """Generator of LSGAN: fakes should score 1."""
+    return 0.5 * jnp.square(fake - 1)
+
+
+def hinge(real: Logits, fake: Logits) -> jax.Array:
+    """Discriminator with margins (Lim & Ye 2017; Miyato et al. 2018, eq. 16)."""
+    return jax.nn.relu(1 - real) + jax.nn.relu(1 + fake)
+
+
+def wasserstein(real: Logits, fake: Logits) -> jax.Array:
+    """Critic of WGAN (Arjovsky et al. 2017, eq. 2); needs a Lipschitz bound, e.g. penalty.wgan_gp."""
+    return fake - real
+
+
+def critic_generator(real: Logits, fake: Logits) -> jax.Array:
+    """Generator that raises the critic's score of fakes; goes with hinge and wasserstein."""
+    return -fake
+
+
+def relativistic(real: Logits, fake: Logits) -> jax.Array:
+    """Discriminator of relativistic pairing (Jolicoeur-Martineau 2019; R3GAN, Huang et al. 2024, eq. 2)."""
+    return softplus(fake - real)
+
+
+def relativistic_generator(real: Logits, fake: Logits) -> jax.Array:
+    """Generator of relativistic pairing: the roles of real and fake exchanged."""
+    return softplus(real - fake)
+
+
+def article_squared_error(real: Logits, fake: Logits) -> jax.Array:
+    """Discriminator of the article's listing: D(x)^2 + D(G(z))^2. Not adversarial.
+
+    It looks like least squares with the targets left out. What is really minimised is the
+    size of D's output, on real and fake images alike, and the generator minimises the same
+    D(G(z))^2: both players descend one function. D = 0 everywhere is its global minimum,
+    reached without looking at an image, and there the generator's gradient is zero. No
+    term asks D to tell real from fake, so G learns nothing about the data. Kept so that
+    the article's claim can be measured; train with "nonsaturating" or "relativistic".
+    """
+    return jnp.square(real) + jnp.square(fake)
+
+
+def article_squared_error_generator(real: Logits, fake: Logits) -> jax.Array:
+    """Generator of the article's listing: D(G(z))^2, the discriminator's own aim."""
+    return jnp.square(fake)
+
+
+LOSSES: dict[str, Loss] = {
+    "minimax": Loss(minimax, minimax_generator),
+    "nonsaturating": Loss(minimax, nonsaturating_generator),
+    "least_squares": Loss(least_squares, least_squares_generator),
+    "hinge": Loss(hinge, critic_generator),
+    "wasserstein": Loss(wasserstein, critic_generator),
+    "relativistic": Loss(relativistic, relativistic_generator, pairs=True),
+    "article_squared_error": Loss(article_squared_error, article_squared_error_generator),
+}

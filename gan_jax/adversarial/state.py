@@ -1,0 +1,61 @@
+"""The training state: one flat struct of arrays, which is checkpointed and donated. Imports JAX, flax, optax."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from gan_jax.config import OptimizerConfig
+
+Tree = Any
+
+
+class Net(struct.PyTreeNode):
+    """A network in training."""
+
+    params: Tree  # weights, float32
+    stats: Tree  # collection "batch_stats": running statistics, spectral-norm vectors; may be empty
+    opt_state: Tree  # of optax.adam
+
+
+class Average(struct.PyTreeNode):
+    """Exponential moving average of the generator."""
+
+    params: Tree
+    stats: Tree
+
+
+class State(struct.PyTreeNode):
+    """All that a run carries from one step to the next. No functions, no keys: noise is derived."""
+
+    step: jax.Array  # int32 [], steps done; the only cursor of noise, data and schedules
+    seed: jax.Array  # uint32 [], root of all randomness of the step
+    g: Net
+    d: Net
+    ema: Average
+
+
+def adam(config: OptimizerConfig, lr: jax.Array | float, beta2: jax.Array | float) -> optax.GradientTransformation:
+    """Adam whose learning rate and second decay may be traced numbers."""
+    return optax.adam(lr, b1=config.beta1, b2=beta2, eps=config.eps)
+
+
+def init_state(
+    g: nn.Module, d: nn.Module, optimizer: OptimizerConfig, shape: tuple[int, ...], latent_size: int, seed: jax.Array
+) -> State:
+    """Fresh state for seed (uint32 []). Pure, to be called under `jax.jit` or `jax.eval_shape`."""
+    g_key, d_key = jax.random.split(jax.random.key(seed))
+    labels = jnp.zeros((1,), jnp.int32)
+    g_variables = g.init(g_key, jnp.zeros((1, latent_size)), labels, train=False)
+    d_variables = d.init(d_key, jnp.zeros((1, *shape)), labels, train=False)
+    make = adam(optimizer, 0.0, 0.0).init
+    nets = [
+        Net(variables["params"], variables.get("batch_stats", {}), make(variables["params"]))
+        for variables in (g_variables, d_variables)
+    ]
+    # A copy: donated buffers must not be shared with g.
+    average = Average(*jax.tree.map(jnp.copy, (nets[0].params, nets[0].stats)))
+    return State(step=jnp.int32(0), seed=seed.astype(jnp.uint32), g=nets[0], d=nets[1], ema=average)

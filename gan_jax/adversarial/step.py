@@ -1,0 +1,134 @@
+"""The algorithm: one step updates the discriminator, then the generator. Imports JAX, optax, this room.
+
+The step is the single-device program; data parallelism comes from the shardings of its arguments.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gan_jax.adversarial.game import Game, Metrics
+from gan_jax.adversarial.losses import LOSSES
+from gan_jax.adversarial.schedules import ema_decay, hyperparameters
+from gan_jax.adversarial.state import Average, Net, State, adam
+from gan_jax.config import Config
+
+Tree = Any
+Batch = Mapping[str, jax.Array]
+
+
+def batches_per_step(config: Config) -> int:
+    """Real batches that one step consumes: one a D update, one more if G pairs with fresh reals."""
+    fresh_reals = LOSSES[config.loss.name].pairs and not config.step.shared_noise
+    return config.step.critic_steps + int(fresh_reals)
+
+
+def to_float(images: jax.Array) -> jax.Array:
+    """uint8 pixels to float32 in [-1, 1]; float data (toys) passes as it is."""
+    return images.astype(jnp.float32) / 127.5 - 1 if images.dtype == jnp.uint8 else images
+
+
+def make_step(game: Game) -> Callable[[State, Batch], tuple[State, Metrics]]:
+    """Builds the pure step `(state, batch) -> (state, metrics)`.
+
+    The batch is {"image": [P, b, ...], "label": [P, b]} with P = batches_per_step * accumulate
+    micro-batches of b examples. Metrics are float32 scalars of the last D update and the G update.
+    """
+    config = game.config
+    updates, parts, shared = config.step.critic_steps, config.step.accumulate, config.step.shared_noise
+
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        hyper = hyperparameters(config, state.step)
+        reals = [game.shard(to_float(images)) for images in batch["image"]]
+        labels = list(batch["label"]) if "label" in batch else [jnp.zeros(len(real), jnp.int32) for real in reals]
+        # Derived, never stored: the same step draws the same noise before and after a resume.
+        root = jax.random.fold_in(jax.random.key(state.seed), state.step)
+        keys = jax.random.split(root, (updates + 1, parts, 3))
+        g_net, d_net = state.g, state.d
+
+        # Discriminator: `updates` updates of `parts` micro-batches each; the generator stands still.
+        for update in range(updates):
+            collected, passes = [], []
+            for part in range(parts):
+                at, (noise_key, d_key, _) = update * parts + part, keys[update, part]
+                if shared and update == updates - 1:
+                    fake, pull, g_net = _generate_with_pullback(game, g_net, noise_key, labels[at])
+                    passes.append((at, fake, pull))
+                else:
+                    fake, g_stats = game.generate(g_net.params, g_net.stats, noise_key, labels[at])
+                    g_net = g_net.replace(stats=g_stats)
+                due = (state.step * updates + update) % config.penalty.interval == 0
+                grads, d_stats, metrics = _d_gradients(
+                    game, d_net, d_key, reals[at], jax.lax.stop_gradient(fake), labels[at], hyper, due
+                )
+                d_net = d_net.replace(stats=d_stats)
+                collected.append((grads, metrics))
+            d_grads, metrics = _mean(collected)
+            d_net = _descend(d_net, d_grads, adam(config.optimizer, hyper["d_lr"], hyper["beta2"]))
+
+        # Generator: through the updated discriminator, on the last fakes or on fresh ones.
+        collected = []
+        for part in range(parts):
+            noise_key, _, g_key = keys[updates, part]
+            if shared:
+                at, fake, pull = passes[part]
+            else:
+                at = (batches_per_step(config) - 1) * parts + part
+                fake, pull, g_net = _generate_with_pullback(game, g_net, noise_key, labels[at])
+            value, cotangent = jax.value_and_grad(game.g_loss)(fake, d_net, g_key, reals[at], labels[at])
+            collected.append((pull(cotangent)[0], {"g_loss": value, "diversity": jnp.mean(jnp.std(fake, axis=0))}))
+        g_grads, g_metrics = _mean(collected)
+        g_net = _descend(g_net, g_grads, adam(config.optimizer, hyper["g_lr"], hyper["beta2"]))
+
+        decay = ema_decay(config.images_per_step, hyper["ema_half_life"])
+        new = Average(g_net.params, g_net.stats)
+        ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.ema, new)
+        metrics |= g_metrics | {"d_gradient": optax.tree.norm(d_grads), "g_gradient": optax.tree.norm(g_grads)}
+        metrics |= {"d_lr": hyper["d_lr"], "g_lr": hyper["g_lr"]}
+        return State(step=state.step + 1, seed=state.seed, g=g_net, d=d_net, ema=ema), metrics
+
+    return step
+
+
+def _generate_with_pullback(game: Game, g_net: Net, key: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any, Net]:
+    """Fakes, the map from their cotangent to the gradient of G's weights, and G with new statistics."""
+
+    def forward(params: Tree) -> tuple[jax.Array, Tree]:
+        return game.generate(params, g_net.stats, key, labels)
+
+    fake, pull, stats = jax.vjp(forward, g_net.params, has_aux=True)
+    return fake, pull, g_net.replace(stats=stats)
+
+
+def _d_gradients(
+    game: Game, net: Net, key: jax.Array, real: jax.Array, fake: jax.Array, labels: jax.Array, hyper: Metrics, due: jax.Array
+) -> tuple[Tree, Tree, Metrics]:
+    """Gradients, new statistics and metrics of one micro-batch; lazy penalties only when due."""
+
+    def gradients(penalise: bool) -> Callable[[Tree], tuple[Tree, Tree, Metrics]]:
+        def run(params: Tree) -> tuple[Tree, Tree, Metrics]:
+            def loss(params: Tree) -> tuple[jax.Array, tuple[Tree, Metrics]]:
+                return game.d_loss(net.replace(params=params), key, real, fake, labels, hyper, penalise)
+
+            grads, (stats, metrics) = jax.grad(loss, has_aux=True)(params)
+            return grads, stats, metrics
+
+        return run
+
+    if game.config.penalty.interval == 1:
+        return gradients(True)(net.params)
+    return jax.lax.cond(due, gradients(True), gradients(False), net.params)
+
+
+def _mean(collected: list[Any]) -> Any:
+    """Mean over micro-batches of equal size."""
+    return jax.tree.map(lambda *leaves: sum(leaves) / len(leaves), *collected)
+
+
+def _descend(net: Net, grads: Tree, optimizer: optax.GradientTransformation) -> Net:
+    """One Adam update."""
+    change, opt_state = optimizer.update(grads, net.opt_state, net.params)
+    return net.replace(params=optax.apply_updates(net.params, change), opt_state=opt_state)

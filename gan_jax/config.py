@@ -1,0 +1,300 @@
+"""What a run is: typed settings, loading, overrides, validation. Imports no JAX.
+
+Every number that a run depends on is a field here. Lengths, intervals and schedules
+count *images seen* (real images shown to the discriminator), so that the batch size and
+the number of devices do not change their meaning.
+"""
+
+import dataclasses
+import difflib
+import importlib.util
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from gan_jax.errors import InputError
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True)  # type errors name the field
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Architecture = Literal["mlp", "dcgan", "resnet", "r3gan", "article"]
+LossName = Literal[
+    "minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic", "article_squared_error"
+]
+
+
+def _split_commas(value: Any) -> Any:
+    """Reads "28" and "48,64" from the command line as sizes."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if isinstance(value, (int, list)) and not isinstance(value, bool):
+        parts = [value] if isinstance(value, int) else value
+        return tuple(parts * 2) if len(parts) == 1 else tuple(parts)
+    return value
+
+
+Size = Annotated[tuple[Positive, Positive], BeforeValidator(_split_commas)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Schedule:
+    """A number that may change with the share of the run that is done."""
+
+    start: Annotated[float, Field(ge=0)]  # value at the first image
+    end: Annotated[float, Field(ge=0)] | None = None  # value at the last image; None = start
+    shape: Literal["cosine", "linear"] = "cosine"  # path from start to end
+
+
+def _schedule(value: Any) -> Any:
+    """A bare number is a constant schedule."""
+    return {"start": value} if isinstance(value, (int, float, str)) and not isinstance(value, bool) else value
+
+
+Scheduled = Annotated[Schedule, BeforeValidator(_schedule)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class DataConfig:
+    """Where the real examples come from."""
+
+    source: str = "digits"  # digits | idx | folder | npz | ring | grid | stacked | tfds:NAME
+    path: str = ""  # folder or file of idx, folder, npz and stacked; data_dir of tfds
+    image_size: Size = (28, 28)  # (height, width); images are resized and centre-cropped to it
+    channels: Literal[1, 3] = 1  # 1 = grey, 3 = RGB; images are converted
+    batch_size: Positive = 64  # real images a discriminator update, over all devices
+    residency: Literal["auto", "device", "stream"] = "auto"  # whole set on the device, or streamed
+    resident_mb: Positive = 1024  # "auto" streams sets larger than this
+    threads: Positive = 4  # threads that read and decode while streaming
+
+    @model_validator(mode="after")
+    def _known_source(self) -> "DataConfig":
+        known = ("digits", "idx", "folder", "npz", "ring", "grid", "stacked")
+        if self.source not in known and not (self.source.startswith("tfds:") and len(self.source) > 5):
+            raise ValueError(f"source must be one of {', '.join(known)} or tfds:NAME, not {self.source!r}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ModelConfig:
+    """The two networks."""
+
+    architecture: Architecture = "dcgan"  # one file of gan_jax/models
+    latent_size: Positive = 64  # length of z ~ N(0, I)
+    g_width: Positive = 64  # channels of the generator's widest-resolution stage
+    d_width: Positive = 64  # the same for the discriminator
+    blocks: Positive = 2  # residual blocks a stage (r3gan), hidden layers (mlp)
+    d_norm: Literal["none", "batch", "spectral"] = "none"  # normalisation in the discriminator
+    dropout: Share = 0.0  # dropout rate in the discriminator
+    conditional: bool = False  # class-conditional: embedding in G, projection in D; needs labels
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of activations; parameters and losses stay float32
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class LossConfig:
+    """The game."""
+
+    name: LossName = "nonsaturating"  # see gan_jax/adversarial/losses.py
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class PenaltyConfig:
+    """Gradient penalties of the discriminator; a weight of 0 turns one off."""
+
+    r1: Scheduled = Schedule(start=0.0)  # gamma: gamma/2 * |grad D(real)|^2
+    r2: Scheduled = Schedule(start=0.0)  # gamma: gamma/2 * |grad D(fake)|^2
+    wgan_gp: Annotated[float, Field(ge=0)] = 0.0  # lambda * (|grad D(between)| - 1)^2
+    dragan: Annotated[float, Field(ge=0)] = 0.0  # lambda * (|grad D(near real)| - 1)^2
+    interval: Positive = 1  # D updates between penalties; weights are multiplied by it
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class OptimizerConfig:
+    """Adam, for both networks."""
+
+    g_lr: Scheduled = Schedule(start=2e-4)  # learning rate of the generator
+    d_lr: Scheduled = Schedule(start=2e-4)  # learning rate of the discriminator
+    beta1: Share = 0.5  # decay of the first moment
+    beta2: Scheduled = Schedule(start=0.999)  # decay of the second moment
+    eps: Annotated[float, Field(gt=0)] = 1e-8  # added to the root of the second moment
+
+    @model_validator(mode="after")
+    def _beta2_below_one(self) -> "OptimizerConfig":
+        if max(self.beta2.start, self.beta2.end or 0.0) >= 1:
+            raise ValueError("beta2 must stay below 1")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class StepConfig:
+    """What one compiled step does."""
+
+    critic_steps: Positive = 1  # discriminator updates a generator update
+    accumulate: Positive = 1  # micro-batches a batch, gradients averaged
+    shared_noise: bool = True  # G's update reuses the fakes (and reals) of the last D update: one pass of G less
+    per_dispatch: Count = 0  # steps a call of the compiled program; 0 = by network and platform
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class LogConfig:
+    """How often things are written, in images seen; 0 = never. The last image always counts."""
+
+    metrics_images: Count = 5_000  # a line of metrics.jsonl and TensorBoard
+    samples_images: Count = 50_000  # a grid of samples
+    checkpoint_images: Count = 50_000  # a checkpoint
+    keep: Positive = 2  # newest checkpoints kept
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Config:
+    """A run."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # of parameters, noise and data order
+    total_images: Positive = 1_000_000  # length of the run
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    penalty: PenaltyConfig = PenaltyConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    step: StepConfig = StepConfig()
+    log: LogConfig = LogConfig()
+    ema_half_life: Scheduled = Schedule(start=10_000)  # images after which an old generator weighs one half; 0 = no EMA
+
+    @model_validator(mode="after")
+    def _cross_checks(self) -> "Config":
+        batch, parts = self.data.batch_size, self.step.accumulate
+        if batch % parts:
+            raise ValueError(f"data.batch_size={batch} must be divisible by step.accumulate={parts}")
+        if self.total_images < batch * self.step.critic_steps:
+            raise ValueError(f"total_images={self.total_images} is less than one step: raise it or lower data.batch_size")
+        if self.model.architecture == "article" and self.data.image_size != (28, 28):
+            raise ValueError("model.architecture=article is made for data.image_size=28,28: choose dcgan")
+        return self
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images that the discriminator sees in one step."""
+        return self.data.batch_size * self.step.critic_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run; the last one reaches `total_images`."""
+        return math.ceil(self.total_images / self.images_per_step)
+
+    def replace(self, changes: Mapping[str, Any]) -> "Config":
+        """A copy with dotted fields changed, e.g. {"data.batch_size": 32}, validated as a whole.
+
+        Raises:
+            InputError: a name is unknown, or a value has the wrong type or range.
+        """
+        tree = to_dict(self)
+        for name, value in changes.items():
+            _assign(tree, name, value)
+        return from_dict(tree)
+
+
+_ADAPTER = TypeAdapter(Config)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The config as nested dicts of plain values, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(tree: Mapping[str, Any]) -> Config:
+    """The config that `to_dict` wrote.
+
+    Raises:
+        InputError: a name is unknown, or a value has the wrong type or range.
+    """
+    try:
+        return _ADAPTER.validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["config", *(str(part) for part in first["loc"])])
+        value = "" if isinstance(first["input"], dict) or dataclasses.is_dataclass(first["input"]) else f", not {first['input']!r}"
+        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}{value}") from None
+
+
+def read_json(path: Path) -> Config:
+    """Reads a workdir's config.json.
+
+    Raises:
+        InputError: the file is missing or is no config.
+    """
+    try:
+        tree = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: is {path.parent} a workdir of gan_jax.main?") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}): restore it or take another --workdir") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path} is no config: restore it or take another --workdir")
+    return from_dict(tree)
+
+
+def load_config(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Config:
+    """Loads a config file and applies overrides.
+
+    Args:
+        path: a Python file that defines `get_config() -> Config`.
+        overrides: dotted fields, as a mapping or as "a.b=value" strings.
+
+    Raises:
+        InputError: the file cannot be loaded, or an override does not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"--config={path}: no such file")
+    spec = importlib.util.spec_from_file_location(f"gan_jax_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--config={path}: a config is a Python file that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except InputError:
+        raise
+    except Exception as error:
+        line = " ".join(str(error).split())
+        raise InputError(f"--config={path}: {type(error).__name__}: {line}") from None
+    if not isinstance(config, Config):
+        raise InputError(f"--config={path}: get_config() must return a gan_jax.Config, not {type(config).__name__}")
+    if not isinstance(overrides, Mapping):
+        overrides = dict(_split_override(text) for text in overrides)
+    return config.replace(overrides)
+
+
+def load_sibling(file: str, name: str) -> Config:
+    """The config of `name`.py beside `file`: configs build on one another, never by copy."""
+    return load_config(Path(file).with_name(f"{name}.py"))
+
+
+def _split_override(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--config.{name}: give a value, as in --config.{name}=VALUE")
+    return name, value
+
+
+def _assign(tree: dict[str, Any], name: str, value: Any) -> None:
+    """Sets a dotted name in nested dicts whose keys are all known."""
+    *parents, leaf = name.split(".")
+    node: Any = tree
+    for depth, part in enumerate([*parents, leaf]):
+        if not isinstance(node, dict) or part not in node:
+            known = list(node) if isinstance(node, dict) else []
+            close = difflib.get_close_matches(part, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known) or 'nothing'}"
+            raise InputError(f"config.{name}: unknown field {part!r}; {hint}")
+        if depth < len(parents):
+            node = node[part]
+    if isinstance(node[leaf], dict) and "start" not in node[leaf]:
+        raise InputError(f"config.{name}: is a group; set one of its fields: {', '.join(node[leaf])}")
+    node[leaf] = None if value == "none" else value

@@ -1,0 +1,26 @@
+"""Eight virtual CPU devices and one compile cache for the whole session."""
+
+import os
+import pathlib
+
+import jax
+import pytest
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiled programs outlive the session: a second run starts warm."""
+    cache = str(config.cache.mkdir("xla"))
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    os.environ["GAN_JAX_CACHE"] = cache  # commands that tests start
+
+
+@pytest.fixture(scope="session")
+def root() -> pathlib.Path:
+    """The checkout."""
+    return ROOT
