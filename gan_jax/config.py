@@ -142,6 +142,16 @@ class StepConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class EvaluationConfig:
+    """Scores during training; `gan_jax.evaluate` uses the same settings afterwards."""
+
+    every_images: Count = 0  # images between scores; 0 = no scores while training
+    count: Annotated[int, Field(ge=100)] = 10_000  # samples a score, against at most as many held-out images
+    features: Literal["auto", "classifier", "pca", "inception"] = "auto"  # auto: classifier if labelled, else pca
+    path: str = ""  # weights of the classifier or of inception (.npz); empty = a classifier made for this data
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class LogConfig:
     """How often things are written, in images seen; 0 = never. The last image always counts."""
 
@@ -163,6 +173,7 @@ class Config:
     penalty: PenaltyConfig = PenaltyConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     step: StepConfig = StepConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     log: LogConfig = LogConfig()
     ema_half_life: Scheduled = Schedule(start=10_000)  # images after which an old generator weighs one half; 0 = no EMA
 
@@ -172,7 +183,11 @@ class Config:
         if batch % parts:
             raise ValueError(f"data.batch_size={batch} must be divisible by step.accumulate={parts}")
         if self.total_images < batch * self.step.critic_steps:
-            raise ValueError(f"total_images={self.total_images} is less than one step: raise it or lower data.batch_size")
+            raise ValueError(
+                f"total_images={self.total_images} is less than one step: raise it or lower data.batch_size"
+            )
+        if self.evaluation.features == "inception" and not self.evaluation.path:
+            raise ValueError("evaluation.features=inception needs evaluation.path: see gan_jax.features --help")
         if self.model.architecture == "article" and self.data.image_size != (28, 28):
             raise ValueError("model.architecture=article is made for data.image_size=28,28: choose dcgan")
         return self
@@ -218,7 +233,11 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(["config", *(str(part) for part in first["loc"])])
-        value = "" if isinstance(first["input"], dict) or dataclasses.is_dataclass(first["input"]) else f", not {first['input']!r}"
+        value = (
+            ""
+            if isinstance(first["input"], dict) or dataclasses.is_dataclass(first["input"])
+            else f", not {first['input']!r}"
+        )
         raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}{value}") from None
 
 

@@ -67,7 +67,7 @@ class Gan:
         Raises:
             InputError: labels for an unconditional generator, or out of range.
         """
-        classes = len(self.class_names) if self.config.model.conditional else 0
+        classes = self.program.num_classes if self.config.model.conditional else 0
         if labels is None:
             return np.arange(num, dtype=np.int32) % max(classes, 1)
         if not classes:
@@ -89,7 +89,11 @@ class Gan:
         return jnp.concatenate(parts)[: len(noise) - padding]
 
     def sample(
-        self, key: jax.Array, num: int, labels: Sequence[int] | np.ndarray | None = None, truncation: float | None = None
+        self,
+        key: jax.Array,
+        num: int,
+        labels: Sequence[int] | np.ndarray | None = None,
+        truncation: float | None = None,
     ) -> jax.Array:
         """Draws images, float32 [num, *shape] in [-1, 1] (toys: as the data).
 
@@ -99,7 +103,9 @@ class Gan:
             labels: classes, repeated in turn; None = all classes in turn. Needs model.conditional.
             truncation: see `latents`.
         """
-        return self.generate(self.latents(key, num, truncation), None if labels is None else self.check_labels(labels, num))
+        return self.generate(
+            self.latents(key, num, truncation), None if labels is None else self.check_labels(labels, num)
+        )
 
     def interpolate(self, key: jax.Array, rows: int, columns: int) -> jax.Array:
         """Images [rows * columns, *shape]: each row walks from one sample to another.
@@ -130,7 +136,7 @@ class Gan:
             piece = images[start : start + size]
             padded = np.concatenate([piece, piece[:1].repeat(size - len(piece), 0)])
             logits, named = self.program.criticise(self.d, padded, np.zeros(size, np.int32))
-            parts.append(jax.tree.map(lambda a, n=len(piece): np.asarray(a)[:n], {**named, "logits": logits}))
+            parts.append({name: np.asarray(array)[: len(piece)] for name, array in {**named, "logits": logits}.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -154,9 +160,12 @@ def load(workdir: str | Path, which: str = "newest") -> Gan:
     try:
         dataset = json.loads((workdir / DATASET).read_text())
         shape, class_names = tuple(dataset["shape"]), tuple(dataset["class_names"])
+        num_classes = int(dataset["num_classes"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{workdir / DATASET} is missing or damaged: run gan_jax.main once more on this workdir") from None
-    program = build(config, shape, len(class_names), make_mesh(jax.local_devices()[:1]))
+        raise InputError(
+            f"{workdir / DATASET} is missing or damaged: run gan_jax.main once more on this workdir"
+        ) from None
+    program = build(config, shape, num_classes, make_mesh(jax.local_devices()[:1]))
     with Checkpoints(workdir / CHECKPOINTS, keep=config.log.keep) as checkpoints:
         if which == "newest":
             restored = checkpoints.restore_newest(program.abstract_state)

@@ -10,7 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
 from gan_jax import models
 from gan_jax.adversarial.game import Game
@@ -30,7 +30,7 @@ class Program:
     """The compiled side of a run; nothing is compiled until it is called or lowered."""
 
     config: Config
-    mesh: Mesh
+    mesh: Mesh | AbstractMesh
     g: nn.Module
     d: nn.Module
     shape: tuple[int, ...]  # of one example
@@ -75,7 +75,7 @@ class Program:
 
     @functools.cached_property
     def step(self) -> Any:
-        """(state, batch, count int32 []) -> (state, metrics of the last step); state is donated, count <= per_dispatch."""
+        """(state, batch, count int32 []) -> (state, metrics of the last of `count` steps); the state is donated."""
         one = make_step(Game(self.g, self.d, self.config, functools.partial(shard_batch, self.mesh)))
 
         def single(state: State, batch: Batch, count: jax.Array) -> tuple[State, Metrics]:
@@ -84,7 +84,9 @@ class Program:
         def several(state: State, batch: Batch, count: jax.Array) -> tuple[State, Metrics]:
             # One program for any count, so that where a run was interrupted changes no bit of it.
             def body(index: jax.Array, carry: tuple[State, Metrics]) -> tuple[State, Metrics]:
-                part = {name: jax.lax.dynamic_slice_in_dim(a, index * self.passes, self.passes) for name, a in batch.items()}
+                part = {
+                    name: jax.lax.dynamic_slice_in_dim(a, index * self.passes, self.passes) for name, a in batch.items()
+                }
                 return one(carry[0], part)
 
             first = {name: array[: self.passes] for name, array in batch.items()}
@@ -119,8 +121,12 @@ class Program:
 
         return jax.jit(run, out_shardings=replicated(self.mesh))
 
+    def on_mesh(self, mesh: Mesh | AbstractMesh) -> "Program":
+        """The same program for other devices, also for devices that this machine does not have."""
+        return dataclasses.replace(self, mesh=mesh)
+
     def _share(self, array: jax.Array) -> jax.Array:
-        return array if len(array) % self.mesh.devices.size else shard_batch(self.mesh, array)
+        return array if len(array) % self.mesh.size else shard_batch(self.mesh, array)
 
     def _known(self, labels: jax.Array) -> jax.Array | None:
         return labels if self.config.model.conditional else None
@@ -138,7 +144,7 @@ def build(config: Config, shape: tuple[int, ...], num_classes: int, mesh: Mesh) 
     Raises:
         InputError: batch and devices, image size and network, or labels and conditioning do not fit.
     """
-    devices, parts = mesh.devices.size, config.step.accumulate
+    devices, parts = mesh.size, config.step.accumulate
     if config.data.batch_size % (devices * parts):
         nearest = max(1, round(config.data.batch_size / (devices * parts))) * devices * parts
         raise InputError(

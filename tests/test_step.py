@@ -122,21 +122,26 @@ def test_step_is_the_written_algorithm() -> None:
 
 def test_separate_penalty_passes_agree_with_the_joint_one() -> None:
     """R1 alone plus R2 alone, each in its own pass, sum to the joint pass."""
-    gradients = {}
-    for name, changes in {
+    real = batch(make()[0])["image"][0] / np.float32(127.5) - 1
+    fake, labels = jnp.flip(real, 0) * 0.5, jnp.zeros(BATCH, jnp.int32)
+    hyper = {key: jnp.float32(1.0) for key in ("r1", "r2")}
+
+    def gradient(changes: dict[str, float]) -> Any:
+        game, state, _ = make(changes)
+
+        def loss(params):
+            net = state.d.replace(params=params)
+            return game.d_loss(net, jax.random.key(0), real, fake, labels, hyper, True)[0]
+
+        return jax.grad(loss)(state.d.params)
+
+    cases = {
         "both": {"penalty.r1": 1.0, "penalty.r2": 1.0},
         "r1": {"penalty.r1": 1.0},
         "r2": {"penalty.r2": 1.0},
         "none": {},
-    }.items():
-        game, state, _ = make(changes)
-        real = batch(game)["image"][0] / np.float32(127.5) - 1
-        fake, labels = jnp.flip(real, 0) * 0.5, jnp.zeros(BATCH, jnp.int32)
-        hyper = {key: jnp.float32(1.0) for key in ("r1", "r2")}
-        loss = lambda p, game=game, state=state: game.d_loss(  # noqa: E731
-            state.d.replace(params=p), jax.random.key(0), real, fake, labels, hyper, True  # noqa: B023
-        )[0]
-        gradients[name] = jax.grad(loss)(state.d.params)
+    }
+    gradients = {name: gradient(changes) for name, changes in cases.items()}
     jax.tree.map(
         lambda both, r1, r2, none: np.testing.assert_allclose(both, r1 + r2 - none, rtol=1e-4, atol=1e-6),
         *(gradients[name] for name in ("both", "r1", "r2", "none")),

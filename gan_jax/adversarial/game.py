@@ -95,7 +95,14 @@ class Game:
         return (real_logits, fake_logits), norms, stats
 
     def d_loss(
-        self, net: Net, key: jax.Array, real: jax.Array, fake: jax.Array, labels: jax.Array, hyper: Metrics, penalise: bool
+        self,
+        net: Net,
+        key: jax.Array,
+        real: jax.Array,
+        fake: jax.Array,
+        labels: jax.Array,
+        hyper: Metrics,
+        penalise: bool,
     ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
         """The discriminator's loss: adversarial part plus penalties.
 

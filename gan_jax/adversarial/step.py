@@ -104,7 +104,14 @@ def _generate_with_pullback(game: Game, g_net: Net, key: jax.Array, labels: jax.
 
 
 def _d_gradients(
-    game: Game, net: Net, key: jax.Array, real: jax.Array, fake: jax.Array, labels: jax.Array, hyper: Metrics, due: jax.Array
+    game: Game,
+    net: Net,
+    key: jax.Array,
+    real: jax.Array,
+    fake: jax.Array,
+    labels: jax.Array,
+    hyper: Metrics,
+    due: jax.Array,
 ) -> tuple[Tree, Tree, Metrics]:
     """Gradients, new statistics and metrics of one micro-batch; lazy penalties only when due."""
 

@@ -41,7 +41,9 @@ class Moments:
     def merge(self, other: "Moments") -> "Moments":
         """Moments of the two sets together (Chan, Golub and LeVeque 1979), free of cancellation."""
         if len(self.mean) != len(other.mean):
-            raise InputError(f"moments: {len(self.mean)} and {len(other.mean)} features: use one feature network for both")
+            raise InputError(
+                f"moments: {len(self.mean)} and {len(other.mean)} features: use one feature network for both"
+            )
         count = self.count + other.count
         shift = other.mean - self.mean
         between = np.outer(shift, shift) * (self.count * other.count / count)

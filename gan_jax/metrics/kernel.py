@@ -62,7 +62,9 @@ def kernel_distance_subsets(
         InputError: subsets < 1, subset_size < 2, or features as in `kernel_distance`.
     """
     if subsets < 1 or subset_size < 2:
-        raise InputError(f"kernel_distance_subsets: subsets={subsets}, subset_size={subset_size}: give at least 1 and 2")
+        raise InputError(
+            f"kernel_distance_subsets: subsets={subsets}, subset_size={subset_size}: give at least 1 and 2"
+        )
     real, fake = _checked(real, fake)
     size = min(subset_size, len(real), len(fake))
     random = np.random.RandomState(seed)
@@ -95,7 +97,8 @@ def _mean_kernel(
     rows, columns = placement.block_size(len(first), _ROWS, sharding), min(len(second), _COLUMNS)
     everywhere = placement.copies(sharding)
     blocks = [
-        (start, stop, placement.put(block, everywhere)) for start, stop, block in placement.padded_blocks(second, columns)
+        (start, stop, placement.put(block, everywhere))
+        for start, stop, block in placement.padded_blocks(second, columns)
     ]
     row_sums = placement.compiled(_row_sums, sharding)
     total = 0.0
@@ -103,7 +106,7 @@ def _mean_kernel(
         ids = placement.put(np.arange(start, start + rows, dtype=np.int32), sharding)
         placed = placement.put(block, sharding)
         for column, end, points in blocks:
-            sums = row_sums(placed, ids, points, jnp.int32(column), jnp.int32(end), jnp.float32(offset), one_set)
+            sums = row_sums(placed, ids, points, np.int32(column), np.int32(end), np.float32(offset), one_set)
             total += float(np.asarray(sums)[: stop - start].sum(dtype=np.float64))
     pairs = len(first) * (len(first) - 1) if one_set else len(first) * len(second)
     return total / pairs

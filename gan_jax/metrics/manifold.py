@@ -29,9 +29,7 @@ class Manifold(NamedTuple):
     coverage: float
 
 
-def manifold_scores(
-    real: ArrayLike, fake: ArrayLike, k: int = 5, *, sharding: NamedSharding | None = None
-) -> Manifold:
+def manifold_scores(real: ArrayLike, fake: ArrayLike, k: int = 5, *, sharding: NamedSharding | None = None) -> Manifold:
     """Precision, recall, density and coverage; a ball reaches to the k-th neighbour within its own set.
 
     Args:
@@ -48,7 +46,7 @@ def manifold_scores(
     real, fake = check_features(real, "real", k + 1), check_features(fake, "fake", k + 1)
     check_pair(real, fake, "real and fake")
     shift = pairwise.shift_of(real)
-    real, fake = ((points - shift).astype(np.float32) for points in (real, fake))
+    real, fake = pairwise.shifted(real, shift), pairwise.shifted(fake, shift)
     real_radii, fake_radii = (
         pairwise.nearest(points, points, k, skip_self=True, sharding=sharding)[0][:, -1] for points in (real, fake)
     )
@@ -95,7 +93,7 @@ def _ball_counts(
     for (first, last, block), (_, _, radii) in reals:
         placed, placed_radii = placement.put(block, sharding), placement.put(radii, sharding)
         for start, stop, points, point_radii in fakes:
-            hits, own, other = count(placed, placed_radii, points, point_radii, jnp.int32(stop - start))
+            hits, own, other = count(placed, placed_radii, points, point_radii, np.int32(stop - start))
             around_fake[start:stop] += np.asarray(hits)[: stop - start]
             covered[first:last] |= np.asarray(own)[: last - first]
             recalled[first:last] |= np.asarray(other)[: last - first]

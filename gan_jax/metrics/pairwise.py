@@ -4,6 +4,7 @@ No matrix of all pairs is ever held. Imports errors and placement.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,9 +24,16 @@ def shift_of(points: np.ndarray) -> np.ndarray:
     |x|^2 + |y|^2 - 2xy loses digits far from the origin. Each coordinate is rounded to a power of two near
     the spread, so that points on a coarse grid stay exact and equal distances stay equal.
     """
-    spread = max(float(points.std(axis=0, dtype=np.float64).max(initial=0)), np.finfo(np.float32).tiny)
-    step = 2.0 ** np.floor(np.log2(spread))
+    spread = float(points.std(axis=0, dtype=np.float64).max())
+    step = 2.0 ** math.floor(math.log2(max(spread, 1e-30)))
     return np.round(points.mean(axis=0, dtype=np.float64) / step) * step
+
+
+def shifted(points: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """points - shift as float32; float64 points are subtracted before they are rounded."""
+    if points.dtype == np.float64:
+        return (points - shift).astype(np.float32)
+    return points.astype(np.float32, copy=False) - shift.astype(np.float32)
 
 
 def squared_distances(rows: jax.Array, columns: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ each, keeps derivatives of every order (gradient penalties need the second) amon
 Derivatives are reverse mode; forward mode (`jax.jvp`) is not defined.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -47,11 +47,9 @@ def conv(x: Array, kernel: Array, stride: int = 1, padding: Padding = "SAME", gr
     Returns:
         [B, H', W', D].
     """
-    size, window = x.shape[1:3], kernel.shape[:2]
-    if window == (1, 1) and stride == 1 and groups == 1:
+    if kernel.shape[:2] == (1, 1) and stride == 1 and groups == 1:
         return x @ kernel[0, 0]
-    (top, bottom), (left, right) = lax.padtype_to_pads(size, window, (stride, stride), padding)
-    return _forward(x, kernel, _Geometry(size, window, stride, ((top, bottom), (left, right)), groups))
+    return _forward(x, kernel, _geometry(x.shape[1:3], kernel.shape[:2], stride, padding, groups))
 
 
 def up_conv(x: Array, kernel: Array) -> Array:
@@ -67,11 +65,13 @@ def up_conv(x: Array, kernel: Array) -> Array:
     Returns:
         [B, 2H, 2W, D].
     """
-    height, width = x.shape[1:3]
-    size, window = (2 * height, 2 * width), kernel.shape[:2]
-    (top, bottom), (left, right) = lax.padtype_to_pads(size, window, (2, 2), "SAME")
-    geometry = _Geometry(size, window, 2, ((top, bottom), (left, right)), 1)
-    return _input_gradient(x, jnp.swapaxes(kernel, 2, 3), geometry)
+    doubled = (2 * x.shape[1], 2 * x.shape[2])
+    return _input_gradient(x, jnp.swapaxes(kernel, 2, 3), _geometry(doubled, kernel.shape[:2], 2, "SAME", 1))
+
+
+def _geometry(size: Sequence[int], window: Sequence[int], stride: int, padding: Padding, groups: int) -> _Geometry:
+    rows, columns = lax.padtype_to_pads(size, window, (stride, stride), padding)
+    return _Geometry((size[0], size[1]), (window[0], window[1]), stride, (rows, columns), groups)
 
 
 # ---------------------------------------------------------------- the three maps and their derivatives
@@ -137,3 +137,54 @@ def _native_weight_gradient(x: Array, g: Array, geometry: _Geometry) -> Array:
     shape = (*geometry.kernel, x.shape[-1] // geometry.groups, g.shape[-1])
     kernel = jax.ShapeDtypeStruct(shape, x.dtype)
     return jax.linear_transpose(lambda kernel: _native_forward(x, kernel, geometry), kernel)(g)[0]
+
+
+# ---------------------------------------------------------------- forms for CPU, and the choice
+
+
+@partial(jax.jit, static_argnums=(0, 3), inline=True)  # traced once a shape, not once a layer
+def _lower(native: Callable[..., Array], a: Array, b: Array, geometry: _Geometry) -> Array:
+    """One of the three maps: XLA's form, except on CPU. The choice is made when the program is lowered."""
+
+    @custom_vmap
+    def on_cpu(a: Array, b: Array) -> Array:
+        return _cpu_form(native, a, b, geometry)
+
+    @on_cpu.def_vmap
+    def _(size: int, batched: list[bool], a: Array, b: Array) -> tuple[Array, bool]:
+        if not all(batched):  # XLA merges the new axis with the batch
+            one = partial(_cpu_form, native, geometry=geometry)
+            return jax.vmap(one, [0 if it else None for it in batched])(a, b), True
+        # Many networks at once. XLA would make a grouped convolution of them, ten times slower on CPU.
+        return jnp.stack([on_cpu(a[i], b[i]) for i in range(size)]), True
+
+    return lax.platform_dependent(a, b, cpu=on_cpu, default=partial(native, geometry=geometry))
+
+
+def _cpu_form(native: Callable[..., Array], a: Array, b: Array, geometry: _Geometry) -> Array:
+    if geometry.groups > 1:
+        # A dense convolution a group: XLA's grouped ones are 4 times slower, their weight gradients 100 times.
+        pairs = zip(jnp.split(a, geometry.groups, -1), jnp.split(b, geometry.groups, -1), strict=True)
+        one = geometry._replace(groups=1)
+        return jnp.concatenate([_cpu_form(native, part_a, part_b, one) for part_a, part_b in pairs], -1)
+    if native is _native_weight_gradient and _products_pay(a, b, geometry):
+        return _products_weight_gradient(a, b, geometry)
+    return native(a, b, geometry)
+
+
+def _products_pay(x: Array, g: Array, geometry: _Geometry) -> bool:
+    """Where the sum of shifted products was measured to be quicker: small windows on large images."""
+    height, width = geometry.size
+    small = geometry.kernel[0] * geometry.kernel[1] <= 9
+    return geometry.stride == 1 and small and height * width >= 256 and min(x.shape[-1], g.shape[-1]) >= 32
+
+
+def _products_weight_gradient(x: Array, g: Array, geometry: _Geometry) -> Array:
+    """dk[i, j] = sum over examples and places of x shifted by (i, j) times g; stride 1."""
+    padded = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
+    height, width = g.shape[1:3]
+    rows = [
+        [jnp.einsum("bhwc,bhwd->cd", padded[:, i : i + height, j : j + width], g) for j in range(geometry.kernel[1])]
+        for i in range(geometry.kernel[0])
+    ]
+    return jnp.stack([jnp.stack(row) for row in rows])  # [kh, kw, C, D]

@@ -2,18 +2,15 @@
 
 Orbax writes and reads the arrays: asynchronously, atomically, from any number of devices onto any other. What it
 does not do is notice changed bytes: it restores a flipped one without a word. So every checkpoint carries a record
-with the checksum of each array, and a run goes on from the newest step that is whole.
+(runtime/integrity.py) with the checksum of each file and each array, and a run goes on from the newest whole one.
 
-A checkpoint is a folder `STEP/` with `state/` (Orbax arrays, named by their path in the state, so that the file
-format does not depend on our classes) and `record/record.json`. Nothing in it is ever unpickled.
+A checkpoint is a folder `STEP/` of Orbax arrays, named by their path in the state so that the format does not depend
+on our classes, and `record.json`. Nothing in it is ever unpickled.
 """
 
-import dataclasses
-import json
 import logging
 import math
 import shutil
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,43 +22,26 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from gan_jax.errors import InputError
+from gan_jax.runtime import integrity
 from gan_jax.runtime.agreement import everyone, from_first, on_first
-
-PyTree = Any
+from gan_jax.runtime.integrity import PyTree, Record
 
 _LOG = logging.getLogger(__name__)
-_UNFINISHED = (".orbax-checkpoint-tmp", ".deleting")  # folders that a killed run leaves half written or half deleted
+_UNFINISHED, _DOOMED = ".orbax-checkpoint-tmp", ".deleting"  # folders half written, half deleted
 
 
 class CheckpointError(InputError):
     """A checkpoint could not be written; those written before are untouched."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What a checkpoint says about itself.
-
-    Attributes:
-        step: training steps done.
-        leaves: path of each array -> (dtype, shape, CRC-32 of its bytes).
-        metrics: scores of this step, None where not finite.
-        meta: anything else that JSON holds.
-    """
-
-    step: int
-    leaves: dict[str, tuple[str, tuple[int, ...], int]]
-    metrics: dict[str, float | None]
-    meta: dict[str, Any]
-
-
 class Checkpoints:
     """The newest `keep` checkpoints of a folder, and the best one.
 
-    Opening one writes nothing, so that a folder may be read while a run writes to it. In a multi-process run every
+    Opening one writes nothing, so a folder may be read while a run writes to it. In a multi-process run every
     process calls every method; process 0 decides, and all load the same step.
 
     Attributes:
-        damaged: steps found unusable by `restore_newest`, with the reason.
+        damaged: steps that `restore_newest` found unusable, with the reason.
     """
 
     def __init__(self, folder: Path, keep: int = 2, best_metric: str | None = "fid") -> None:
@@ -76,12 +56,10 @@ class Checkpoints:
         self.damaged: dict[int, str] = {}
         self._keep, self._best_metric = keep, best_metric
         self._at: int | None = None  # the step last saved or restored
-        self._wrote = False
+        self._pending: Record | None = None  # of a save that has been started
         _silence_orbax()
-        self._orbax = ocp.AsyncCheckpointer(
-            ocp.CompositeCheckpointHandler(
-                state=ocp.StandardCheckpointHandler(), record=ocp.JsonCheckpointHandler(filename="record.json")
-            )
+        self._orbax = ocp.StandardCheckpointer(
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal)
         )
 
     # ------------------------------------------------------------------ writing
@@ -96,11 +74,11 @@ class Checkpoints:
         """Starts writing a checkpoint and returns; the state may be donated right away.
 
         Saving the step that was just saved or restored does nothing. Steps that `restore_newest` found damaged are
-        moved aside to `damaged-STEP` first, since the run has fallen behind them.
+        first moved aside to `damaged-STEP`, since the run has fallen behind them.
 
         Args:
             step: training steps done.
-            state: pytree of arrays; each whole on every process (replicated) or addressable.
+            state: pytree of arrays.
             metrics: scores of this state.
             meta: anything else to store, as JSON.
 
@@ -110,25 +88,21 @@ class Checkpoints:
         if step == self._at:
             return
         self.wait()
-        leaves = _named_leaves(state)
-        record = Record(
+        leaves = integrity.named_leaves(state)
+        self._pending = Record(
             step,
-            {name: (*_signature(leaf), _checksum(leaf)) for name, leaf in leaves.items()},
+            {name: (*integrity.signature(leaf), integrity.checksum(leaf)) for name, leaf in leaves.items()},
             {name: float(value) if math.isfinite(value) else None for name, value in (metrics or {}).items()},
             dict(meta or {}),
         )
         arrays = {name: leaf for name, leaf in leaves.items() if leaf.size}  # Orbax stores no empty arrays
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(arrays),
-            record=ocp.args.JsonSave(_pack(record)),
-        )
 
         def write() -> None:
             on_first(lambda: self._make_room(step))
-            self._orbax.save(self.folder / str(step), args=items)
+            self._orbax.save(self.folder / str(step), arrays)
 
         self._guard(step, write)
-        self._at, self._wrote = step, True
+        self._at = step
 
     def wait(self) -> None:
         """Waits until the last save is on disk, then deletes the checkpoints that are not to be kept.
@@ -136,10 +110,11 @@ class Checkpoints:
         Raises:
             CheckpointError: it could not be written.
         """
-        if self._wrote:
-            self._guard(self._at, self._orbax.wait_until_finished)
-            self._wrote = False
-            self._guard(self._at, lambda: on_first(self._prune))
+        if self._pending is not None:
+            step = self._pending.step
+            self._guard(step, self._orbax.wait_until_finished)
+            self._guard(step, lambda: on_first(self._prune))
+            self._pending = None
 
     def close(self) -> None:
         """Waits and frees Orbax's threads.
@@ -164,24 +139,24 @@ class Checkpoints:
             if error is None:  # else the first error is the one to see
                 raise
 
-    def _guard(self, step: int | None, action: Callable[[], object]) -> None:
+    def _guard(self, step: int, action: Callable[[], object]) -> None:
         """Runs an action on the disk; its failure becomes one line."""
         try:
             action()
-        except CheckpointError:
-            raise
         except Exception as error:
-            self._at, self._wrote = None, False
+            self._at = self._pending = None
+            if isinstance(error, CheckpointError):
+                raise
             raise CheckpointError(
-                f"checkpoint {step} cannot be written to {self.folder} ({_one_line(error)}): free space or make it "
-                "writable, then give the same command again; earlier checkpoints are untouched"
+                f"checkpoint {step} cannot be written to {self.folder} ({integrity.one_line(error)}): free space or "
+                "make it writable, then give the same command again; earlier checkpoints are untouched"
             ) from error
 
     def _make_room(self, step: int) -> None:
         """Moves damaged steps aside and clears what a killed run left; on process 0."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.iterdir():
-            if any(mark in leftover.name for mark in _UNFINISHED):
+            if _UNFINISHED in leftover.name or leftover.name.endswith(_DOOMED):
                 shutil.rmtree(leftover)
         for bad in sorted(self.damaged):
             source, target = self.folder / str(bad), self.folder / f"damaged-{bad}"
@@ -192,9 +167,15 @@ class Checkpoints:
         later = [other for other in self.steps() if other >= step]
         if later:
             raise CheckpointError(
-                f"checkpoint {step} cannot be written: {self.folder} holds step {later[-1]} already; "
+                f"checkpoint {step} cannot be written: {self.folder} holds step {later[-1]} already: "
                 "take another --workdir, or move the later checkpoints away"
             )
+
+    def _seal(self) -> None:
+        """Adds the record to the finished files just before Orbax gives the folder its name; on process 0."""
+        assert self._pending is not None
+        (folder,) = self.folder.glob(f"{self._pending.step}{_UNFINISHED}*")
+        integrity.write_record(folder, self._pending)
 
     def _prune(self) -> None:
         """Deletes all but the newest and the best; on process 0, after a save is complete."""
@@ -202,7 +183,7 @@ class Checkpoints:
         kept = {*steps[-self._keep :], self._best()}
         for step in steps:
             if step not in kept:
-                doomed = self.folder / f"{step}.deleting"
+                doomed = self.folder / f"{step}{_DOOMED}"
                 (self.folder / str(step)).rename(doomed)  # first, so that no half-deleted step is ever listed
                 shutil.rmtree(doomed)
 
@@ -212,24 +193,15 @@ class Checkpoints:
         """Steps on disk in rising order, as this process sees them, unchecked."""
         if not self.folder.is_dir():
             return []
-        return sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdecimal() and p.is_dir())
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal() and path.is_dir())
 
     def record(self, step: int) -> Record:
-        """What a checkpoint says about itself.
+        """What a checkpoint says about itself: metrics, meta, arrays.
 
         Raises:
             InputError: it is missing or damaged.
         """
-        path = self.folder / str(step) / "record" / "record.json"
-        try:
-            record = _unpack(json.loads(path.read_text()))
-        except FileNotFoundError:
-            raise InputError(f"{path} is missing") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is damaged ({_one_line(error)})") from None
-        if record.step != step:
-            raise InputError(f"{path} belongs to step {record.step}")
-        return record
+        return integrity.read_record(self.folder / str(step))
 
     def restore_newest(self, abstract: PyTree) -> tuple[PyTree, int] | None:
         """Loads the newest step that is whole; those passed over are logged, one line each.
@@ -272,42 +244,43 @@ class Checkpoints:
             step = from_first(-1 if best is None else best)
             if step < 0:
                 raise InputError(f"no checkpoint in {self.folder} has a {self._best_metric}: take the newest")
-        if step not in self._agreed_steps():
-            known = ", ".join(map(str, self.steps())) or "none"
+        steps = self._agreed_steps()
+        if step not in steps:
+            known = ", ".join(map(str, steps)) or "none"
             raise InputError(f"{self.folder} holds no checkpoint {step}; there are: {known}")
         state, reason = self._try(step, abstract)
         if reason:
-            raise InputError(f"checkpoint {step} in {self.folder} is unusable: {reason}; take another one")
+            raise InputError(f"checkpoint {step} in {self.folder} is unusable ({reason}): take another one")
         self._at = step
         return state, step
 
     def _try(self, step: int, abstract: PyTree) -> tuple[PyTree, str]:
-        """The state of a step, or why it is unusable, known to all processes alike."""
-        state, reason = None, ""
+        """The state of a step, or why it is unusable; all processes come to the same verdict."""
+        folder, state, reason = self.folder / str(step), None, ""
         try:
             record = self.record(step)
-            _check_structure(record, abstract)
+            integrity.check_structure(record, abstract)
+            if jax.process_index() == 0:
+                integrity.check_files(folder, record)
         except InputError as error:
             reason = str(error)
-        # Agreed on before Orbax is called, since its calls wait for all processes.
+        # Orbax is called on sound files only: its calls wait for all processes, and when one fails it prints
+        # tracebacks from its threads.
         if everyone(not reason):
             try:
-                state = self._load(record, abstract)
-            except Exception as error:  # Orbax raises many kinds on damaged files, bare Exception among them
-                reason = _one_line(error)
+                state = self._load(folder, record, abstract)
+            except Exception as error:  # Orbax raises many kinds, bare Exception among them
+                reason = integrity.one_line(error)
         return (state, "") if everyone(not reason) else (None, reason or "unusable on another process")
 
-    def _load(self, record: Record, abstract: PyTree) -> PyTree:
+    def _load(self, folder: Path, record: Record, abstract: PyTree) -> PyTree:
         """Reads the arrays and compares their checksums."""
-        targets = {name: _placed(leaf) for name, leaf in _named_leaves(abstract).items()}
-        stored = {name: leaf for name, leaf in targets.items() if leaf.size}
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(stored))
-        leaves = dict(self._orbax.restore(self.folder / str(record.step), args=items)["state"])
+        targets = {name: _placed(leaf) for name, leaf in integrity.named_leaves(abstract).items()}
+        leaves = dict(self._orbax.restore(folder, {name: leaf for name, leaf in targets.items() if leaf.size}))
         for name, target in targets.items():
-            if name not in stored:
+            if not target.size:
                 leaves[name] = jax.device_put(np.zeros(target.shape, target.dtype), target.sharding)
-            if _checksum(leaves[name]) != record.leaves[name][2]:
-                raise InputError(f"{name} has changed since it was written (checksum)")
+        integrity.check_leaves(record, leaves)
         return jax.tree.unflatten(jax.tree.structure(abstract), [leaves[name] for name in targets])
 
     def _agreed_steps(self) -> list[int]:
@@ -332,75 +305,10 @@ class Checkpoints:
         return best and best[1]
 
 
-def _named_leaves(tree: PyTree) -> dict[str, Any]:
-    """Leaves by their path, e.g. "g.params.Dense_0.kernel"."""
-    leaves = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
-        if name in leaves:
-            raise ValueError(f"two leaves of the state are both called {name}")
-        leaves[name] = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-    return leaves
-
-
-def _signature(leaf: Any) -> tuple[str, tuple[int, ...]]:
-    """Type and shape, e.g. ("bfloat16", (3, 4)) or ("key<fry>", ())."""
-    return str(leaf.dtype), tuple(leaf.shape)
-
-
-def _checksum(leaf: Any) -> int:
-    """CRC-32 of the bytes of an array, in C order."""
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    if isinstance(leaf, jax.Array):
-        if leaf.is_fully_replicated:
-            leaf = leaf.addressable_data(0)  # a handle of its own: np.asarray(leaf) would keep the buffer undonatable
-        elif not leaf.is_fully_addressable:
-            leaf = multihost_utils.process_allgather(leaf, tiled=True)
-    host = np.ascontiguousarray(leaf)
-    return zlib.crc32(host.reshape(-1).view(np.uint8).data)  # [...] -> [bytes]
-
-
 def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
     """The abstract leaf with a sharding, so that Orbax does not look for the devices that wrote it."""
     sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _check_structure(record: Record, abstract: PyTree) -> None:
-    """Raises InputError at the first array that is not what the checkpoint holds."""
-    wanted = {name: _signature(leaf) for name, leaf in _named_leaves(abstract).items()}
-    for name in {**record.leaves, **wanted}:
-        if name not in wanted or name not in record.leaves:
-            where = "only in the checkpoint" if name in record.leaves else "not in the checkpoint"
-            raise InputError(f"it was written by a run with other settings or another version: {name} is {where}")
-        dtype, shape, _ = record.leaves[name]
-        if (dtype, shape) != wanted[name]:
-            raise InputError(
-                f"it was written by a run with other settings: {name} is {dtype}{list(shape)} in it "
-                f"and {wanted[name][0]}{list(wanted[name][1])} here"
-            )
-
-
-def _pack(record: Record) -> dict[str, Any]:
-    """The record as JSON with a checksum of its own."""
-    body = json.dumps(dataclasses.asdict(record))
-    return {"crc32": zlib.crc32(body.encode()), "body": body}
-
-
-def _unpack(tree: Mapping[str, Any]) -> Record:
-    if zlib.crc32(tree["body"].encode()) != tree["crc32"]:
-        raise ValueError("checksum")
-    body = json.loads(tree["body"])
-    body["leaves"] = {name: (dtype, tuple(shape), crc) for name, (dtype, shape, crc) in body["leaves"].items()}
-    return Record(**body)
-
-
-def _one_line(error: BaseException) -> str:
-    """Type and message of an error, shortened: Orbax and TensorStore write paragraphs."""
-    text = " ".join(str(error).split())
-    name = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-    return name + (text if len(text) <= 160 else text[:157] + "...")
 
 
 def _silence_orbax() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -13,16 +13,16 @@ def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
+def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
     """Every device holds the whole array: the state."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
+def batch_sharding(mesh: Mesh | AbstractMesh, axis: int = 0) -> NamedSharding:
     """Devices share the given axis: 0 for a batch [B, ...], 1 for micro-batches [P, b, ...]."""
     return NamedSharding(mesh, PartitionSpec(*([None] * axis), "data"))
 
 
-def shard_batch(mesh: Mesh, array: jax.Array) -> jax.Array:
+def shard_batch(mesh: Mesh | AbstractMesh, array: jax.Array) -> jax.Array:
     """Constrains the leading axis of an array made inside jit to the mesh."""
     return jax.lax.with_sharding_constraint(array, batch_sharding(mesh))

@@ -1,0 +1,1 @@
+"""Seeded comparisons whose figures are committed. Run as `python -m gan_jax.benchmark SUITE`; never imported."""

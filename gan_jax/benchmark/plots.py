@@ -1,0 +1,75 @@
+"""Curves for the page, drawn by matplotlib off screen (extra `benchmark`). Imports the room's tables and runtime."""
+
+import importlib.util
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+
+from gan_jax.benchmark.results import Result
+from gan_jax.benchmark.tables import values_of
+from gan_jax.errors import InputError
+from gan_jax.runtime.files import write_atomically
+
+
+def require_matplotlib() -> None:
+    """Raises InputError, before anything is measured, if plots cannot be drawn."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("the benchmark draws its plots with matplotlib: pip install 'gan-jax[benchmark]'")
+
+
+def draw_curves(result: Result, path: Path, prefix: str, label: str, floor: str = "") -> Path:
+    """Draws metrics PREFIX_{N}s over N seconds on a logarithmic axis, mean and range over seeds, a line an arm.
+
+    Args:
+        result: content of a SUITE.json.
+        path: the PNG.
+        prefix: of the metrics' names, e.g. "fid".
+        label: of the vertical axis.
+        floor: a metric, the same for all arms, drawn as a dashed line; empty = none.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: matplotlib is missing, or the file cannot be written.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    names = {name for record in result["records"] for name in record["metrics"]}
+    marks = {int(found[1]): name for name in names if (found := re.fullmatch(rf"{prefix}_(\d+)s", name))}
+    arms = list(dict.fromkeys(record["arm"] for record in result["records"]))
+    for arm in arms:
+        points = {mark: _finite(values_of(result, arm, marks[mark])) for mark in sorted(marks)}
+        seconds = [mark for mark, values in points.items() if values.size]
+        if not seconds:
+            continue
+        means, lows, highs = ([float(f(points[mark])) for mark in seconds] for f in (np.mean, np.min, np.max))
+        control = len(set(means)) == 1 and len(means) > 1  # does not learn
+        (line,) = axes.plot(seconds, means, ":" if control else "o-", label=arm)
+        axes.fill_between(seconds, lows, highs, color=line.get_color(), alpha=0.2, linewidth=0)
+    floors = _finite([value for arm in arms for value in values_of(result, arm, floor)])
+    if floors.size:
+        axes.axhline(float(floors.mean()), color="black", linestyle="--", label="floor: real images")
+    axes.set_yscale("log")
+    axes.set_xscale("log")
+    axes.set_xticks(sorted(marks), [str(mark) for mark in sorted(marks)])
+    axes.minorticks_off()
+    axes.set_xlabel("seconds of training")
+    axes.set_ylabel(label)
+    axes.grid(True, alpha=0.3)
+    if arms:
+        axes.legend(fontsize="small", ncols=2)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})  # the same bytes for the same figures
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def _finite(values: list[float | None]) -> np.ndarray:
+    """Those above 0, which a logarithmic axis can show."""
+    return np.array([value for value in values if value is not None and value > 0], np.float64)

@@ -1,0 +1,79 @@
+"""Measures what is missing of a suite, or measures a cheap part again and compares. Imports the room's results, tables."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gan_jax.benchmark.results import Session, add_record, finished, open_result, read_result
+from gan_jax.benchmark.suite import Suite
+from gan_jax.benchmark.tables import write_tables
+from gan_jax.errors import InputError
+
+
+def run(suite: Suite, out: Path, seeds: int, arms: Sequence[str] | None, suites: Mapping[str, Suite]) -> None:
+    """Measures every (arm, seed) that OUT/SUITE.json does not hold yet; all arms with seed 0 come first.
+
+    Args:
+        suite: what to measure.
+        out: folder of the files; made if missing.
+        seeds: 0 to seeds - 1 are measured.
+        arms: some of the suite's; None = all.
+        suites: all of them by name, for the page.
+
+    Raises:
+        InputError: an arm is unknown, something an arm needs is missing, or the file holds other figures.
+    """
+    chosen = suite.chosen(arms)
+    path = out / f"{suite.name}.json"
+    result, session = open_result(path, suite, chosen), Session.current()
+    missing = [(arm, seed) for seed in range(seeds) for arm in chosen if (arm, seed) not in finished(result)]
+    print(f"{suite.name}: {len(missing)} of {seeds * len(chosen)} to be measured", flush=True)
+    for arm, seed in missing:
+        print(f"{suite.name}: {arm}, seed {seed}", flush=True)
+        start = time.monotonic()
+        outcome = suite.arms[arm].run(seed)
+        result = add_record(path, result, suite, arm, seed, outcome, session)
+        values = "  ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
+        print(f"{suite.name}: {arm}, seed {seed}, {time.monotonic() - start:.0f} s: {values}", flush=True)
+        write_tables(out, suites)
+    if not missing:
+        write_tables(out, suites)
+
+
+def check(suite: Suite, out: Path) -> list[str]:
+    """Measures the cheap part of a suite again, with its first committed seed, and writes nothing.
+
+    Returns:
+        One line a figure that was not reproduced.
+
+    Raises:
+        InputError: the suite has no cheap part, or nothing is committed to compare it with.
+    """
+    if not suite.checks:
+        raise InputError(f"--check: suite {suite.name} has no part that is cheap enough to be measured again")
+    path = out / f"{suite.name}.json"
+    read_result(path)
+    records = open_result(path, suite, list(suite.checks))["records"]
+    complaints = []
+    for arm in suite.checks:
+        committed = min((record for record in records if record["arm"] == arm), key=lambda r: r["seed"], default=None)
+        if committed is None:
+            raise InputError(f"{path} holds no record of arm {arm} to compare with: run the suite first")
+        print(f"{suite.name}: measuring {arm}, seed {committed['seed']}, again", flush=True)
+        found = suite.arms[arm].run(committed["seed"]).metrics
+        complaints += _differences(suite, committed, found)
+    return complaints
+
+
+def _differences(suite: Suite, committed: Mapping[str, Any], found: Mapping[str, float]) -> list[str]:
+    lines = []
+    for name, rule in suite.checks[committed["arm"]].items():
+        before, now = committed["metrics"].get(name), found.get(name)
+        before, now = (float("nan") if value is None else value for value in (before, now))
+        # A comparison with NaN is false, so a figure that is missing on either side is a complaint.
+        reason = rule.complaint(before, now)
+        if reason:
+            where = f"{suite.name} {committed['arm']} seed {committed['seed']} {name}"
+            lines.append(f"{where}: committed {before:.6g}, measured {now:.6g}, {reason}")
+    return lines

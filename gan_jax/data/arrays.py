@@ -1,0 +1,119 @@
+"""What a source of examples is, and the one that holds its examples in memory. Imports NumPy only."""
+
+import dataclasses
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+
+Batch = dict[str, np.ndarray]
+CHUNK = 256  # examples that one thread reads at a time when a set is loaded whole
+
+
+class Source(Protocol):
+    """A finite set of examples that can be read in any order, from several threads at once."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example: (height, width, channels) of an image, (2,) of a toy point."""
+        ...
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the labels; 0 = unlabelled."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name a class; empty if unlabelled."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        ...
+
+    def read(self, indices: np.ndarray) -> Batch:
+        """Examples by index.
+
+        Args:
+            indices: int64 [B], each in [0, len).
+
+        Returns:
+            "image": uint8 [B, H, W, C], or float32 [B, 2] of toy points; and, if labelled,
+            "label": int32 [B].
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Examples in memory.
+
+    Attributes:
+        arrays: "image" [N, ...] and, if labelled, "label" int32 [N].
+        num_classes: classes of the labels; 0 = unlabelled.
+        class_names: one name a class.
+        skipped: files that were left out because they cannot be decoded.
+    """
+
+    arrays: dict[str, np.ndarray]
+    num_classes: int = 0
+    class_names: tuple[str, ...] = ()
+    skipped: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return self.arrays["image"].shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.arrays["image"])
+
+    def gather(self, arrays: Mapping[str, Any], indices: Any) -> dict[str, Any]:
+        """Examples by index, for NumPy and JAX arrays alike: the host reads with it, the device jits it.
+
+        Args:
+            arrays: `self.arrays`, on the host or on a device.
+            indices: integers of any shape [...].
+
+        Returns:
+            The arrays of a batch, each [..., *shape of one].
+        """
+        return {name: array[indices] for name, array in arrays.items()}
+
+    def read(self, indices: np.ndarray) -> Batch:
+        """Examples by index, see `Source.read`."""
+        return self.gather(self.arrays, np.asarray(indices))
+
+
+def labelled(
+    images: np.ndarray, labels: np.ndarray | None, class_names: tuple[str, ...], skipped: int = 0
+) -> ArraySource:
+    """Images and, if there are any, labels as a source."""
+    if labels is None:
+        return ArraySource({"image": images}, skipped=skipped)
+    arrays = {"image": images, "label": labels.astype(np.int32)}
+    return ArraySource(arrays, len(class_names), class_names, skipped)
+
+
+def fits(shape: tuple[int, ...], count: int, residency: str, resident_mb: int) -> bool:
+    """Whether `count` images of a shape are to be held in memory, by `config.data.residency`."""
+    megabytes = count * int(np.prod(shape)) / 2**20
+    return residency == "device" or (residency == "auto" and megabytes <= resident_mb)
+
+
+def in_memory(source: Source, threads: int) -> ArraySource:
+    """Reads a source whole.
+
+    Args:
+        source: any source.
+        threads: that read at the same time.
+    """
+    if isinstance(source, ArraySource):
+        return source
+    starts = range(0, len(source), CHUNK)
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(lambda start: source.read(np.arange(start, min(start + CHUNK, len(source)))), starts))
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return ArraySource(arrays, source.num_classes, source.class_names, getattr(source, "skipped", 0))

@@ -1,0 +1,65 @@
+"""From `config.data` to a source of examples: the one table of sources. Imports the readers."""
+
+import dataclasses
+from pathlib import Path
+
+from gan_jax.config import DataConfig
+from gan_jax.data.arrays import ArraySource, Source, in_memory
+from gan_jax.data.files import FASHION_MNIST, has_idx, load_digits, load_idx, load_npz
+from gan_jax.data.folder import load_folder
+from gan_jax.data.records import load_records
+from gan_jax.data.toy import load_grid, load_ring, load_stacked
+from gan_jax.errors import InputError
+
+__all__ = ["ArraySource", "Source", "load_source"]
+
+
+def load_source(config: DataConfig, split: str = "train", seed: int = 0) -> Source:
+    """Opens the examples that a config names.
+
+    Args:
+        config: source, path, image size, channels and residency. The toy sets ring, grid and
+            stacked have their own number of channels. For stacked, `path` names the set whose
+            images are stacked: a folder of idx files, an .npz file, "digits" or "tfds:NAME";
+            empty = Debian's Fashion-MNIST.
+        split: "train" or "test".
+        seed: of the draws of the toy sets; nothing else depends on it.
+
+    Raises:
+        InputError: the data cannot be had; the message says how to get it.
+    """
+    if split not in ("train", "test"):
+        raise InputError(f"split {split!r} is unknown: choose train or test")
+    path = Path(config.path).expanduser()
+    match config.source:
+        case "ring":
+            return load_ring(split, seed)
+        case "grid":
+            return load_grid(split, seed)
+        case "stacked":
+            return load_stacked(_stacked_base(config, split), split, seed)
+        case "digits":
+            return load_digits(split, config)
+        case "idx" | "folder" | "npz" if not config.path:
+            raise InputError(f"config.data.path is empty: source {config.source} needs --config.data.path=YOUR_DATA")
+        case "idx":
+            return load_idx(path, split, config)
+        case "folder":
+            return load_folder(path, split, config)
+        case "npz":
+            return load_npz(path, split, config)
+        case name if config.path and has_idx(path):
+            return load_idx(path, split, config)
+        case name:
+            return load_records(name.removeprefix("tfds:"), split, config)
+
+
+def _stacked_base(config: DataConfig, split: str) -> ArraySource:
+    """The grey images that are stacked, in memory."""
+    path = config.path or str(FASHION_MNIST)
+    if path == "digits" or path.startswith("tfds:"):
+        source, path = path, ""
+    else:
+        source = "npz" if path.endswith(".npz") else "idx"
+    base = dataclasses.replace(config, source=source, path=path, channels=1, residency="device")
+    return in_memory(load_source(base, split), config.threads)

@@ -1,0 +1,303 @@
+"""How good a pair is: real data, feature network and scores brought together. Imports data, metrics, gan."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+
+from gan_jax.config import Config, DataConfig, EvaluationConfig, read_json
+from gan_jax.data.arrays import Source
+from gan_jax.data.sources import load_source
+from gan_jax.data.toy import ToySource
+from gan_jax.errors import InputError
+from gan_jax.gan import Gan, load
+from gan_jax.metrics.classifier import load_classifier, save_classifier, train_classifier
+from gan_jax.metrics.features import FeatureNetwork, extract
+from gan_jax.metrics.frechet import Moments, frechet_distance, moments_of
+from gan_jax.metrics.inception import load_inception
+from gan_jax.metrics.kernel import kernel_distance
+from gan_jax.metrics.manifold import manifold_scores
+from gan_jax.metrics.memorisation import memorisation
+from gan_jax.metrics.modes import mixture_modes
+from gan_jax.metrics.pca import fit_pca
+from gan_jax.metrics.reference import ReferenceKey, cache_folder, cached_arrays, fingerprint
+from gan_jax.metrics.scores import class_shares, classifier_score
+from gan_jax.runtime.files import writing
+from gan_jax.runtime.pictures import to_uint8
+from gan_jax.runtime.workdir import CONFIG
+
+IMAGE_METRICS = ("fid", "kid", "prdc", "score", "classes", "memorisation")
+POINT_METRICS = ("modes",)
+POINT_SETS = ("ring", "grid")
+TRAINING_METRICS = ("fid", "prdc", "classes")  # cheap enough to follow a run
+POINTS = 2_500  # samples of PacGAN's protocol
+_CLASSIFIER_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judge:
+    """Real data seen through one feature network: what samples are compared with.
+
+    Attributes:
+        network: the feature network.
+        train: real training images, uint8 [M, H, W, C], for the floor and the memorisation check.
+        held_out: real images that samples are compared with, uint8 [N, H, W, C]: the test split.
+        sharding: splits batches over devices; None = one device.
+    """
+
+    network: FeatureNetwork
+    train: np.ndarray
+    held_out: np.ndarray
+    sharding: NamedSharding | None = None
+
+    def scores(self, images: np.ndarray, metrics: Sequence[str] = IMAGE_METRICS) -> dict[str, float]:
+        """Scores of samples against as many held-out images.
+
+        Args:
+            images: uint8 [N, H, W, C].
+            metrics: of `IMAGE_METRICS`.
+
+        Returns:
+            Scores by name, and "count", the number of samples.
+
+        Raises:
+            InputError: an unknown metric, images of another shape, or too few of them.
+        """
+        check_metrics(metrics, IMAGE_METRICS)
+        if images.shape[1:] != self.held_out.shape[1:]:
+            raise InputError(f"images have shape {images.shape[1:]}, the real ones {self.held_out.shape[1:]}: resize them")
+        found = extract(self.network, images, sharding=self.sharding)
+        values: dict[str, float] = {"count": len(images)}
+        if "fid" in metrics:
+            values["fid"] = frechet_distance(moments_of(found.features), self._moments)
+        if "kid" in metrics:
+            values["kid"] = kernel_distance(self._features, found.features, sharding=self.sharding)
+        if "prdc" in metrics:
+            real = self._features[: len(images)]
+            values |= manifold_scores(real, found.features[: len(real)], sharding=self.sharding)._asdict()
+        if found.logits is not None and "score" in metrics:
+            values["classifier_score"] = classifier_score(found.logits).mean
+        if found.logits is not None and "classes" in metrics and self.network.name == "classifier":
+            shares = 100 * class_shares(found.logits)
+            values |= {"class_share_min": float(shares.min()), "class_share_max": float(shares.max())}
+        if "memorisation" in metrics:
+            values |= memorisation(images, self.held_out, self.train, sharding=self.sharding)._asdict()
+        return values
+
+    def floor(self, metrics: Sequence[str], count: int) -> dict[str, float]:
+        """The same scores for real training images: what a perfect sampler of that many would get."""
+        chosen = np.random.default_rng(0).permutation(len(self.train))[:count]
+        return self.scores(self.train[np.sort(chosen)], [name for name in metrics if name != "memorisation"])
+
+    @functools.cached_property
+    def _features(self) -> np.ndarray:
+        compute = lambda: {"features": extract(self.network, self.held_out, sharding=self.sharding).features}  # noqa: E731
+        return cached_arrays(self._key("features"), compute)["features"]
+
+    @functools.cached_property
+    def _moments(self) -> Moments:
+        arrays = cached_arrays(self._key("moments"), lambda: moments_of(self._features).to_arrays())
+        return Moments.from_arrays(arrays)
+
+    def _key(self, kind: str) -> ReferenceKey:
+        return ReferenceKey(
+            data=fingerprint(self.held_out),
+            split="test",
+            image_shape=self.held_out.shape[1:],
+            network=self.network.digest,
+            count=len(self.held_out),
+            kind=kind,
+        )
+
+
+def make_judge(
+    data: DataConfig, settings: EvaluationConfig, seed: int = 0, sharding: NamedSharding | None = None
+) -> Judge:
+    """Loads the real data of a run and the feature network that fits it.
+
+    Features "auto" are a classifier trained on the set's own labels, or PCA where there are none.
+    A set without a test split is halved: one half is compared with, the other gives the floor.
+
+    Raises:
+        InputError: the data or the feature network cannot be had.
+    """
+    train, labels = _everything(load_source(data, "train", seed))
+    try:
+        held_out, test_labels = _everything(load_source(data, "test", seed))
+    except InputError:
+        order = np.random.default_rng(0).permutation(len(train))
+        first, second = np.sort(order[: len(train) // 2]), np.sort(order[len(train) // 2 :])
+        held_out, test_labels = train[second], None if labels is None else labels[second]
+        train, labels = train[first], None if labels is None else labels[first]
+    kind = settings.features
+    if kind == "auto":
+        kind = "pca" if labels is None else "classifier"
+    if kind == "inception":
+        network = load_inception(settings.path)
+    elif kind == "pca":
+        network = fit_pca(train)
+    elif labels is None or test_labels is None:
+        raise InputError("config.evaluation.features=classifier needs labelled data: choose pca or inception")
+    else:
+        network = _classifier(settings.path, train, labels, held_out, test_labels)
+    return Judge(network, train, held_out[: settings.count], sharding)
+
+
+def _classifier(path: str, train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> FeatureNetwork:
+    """The classifier at `path`, or the one of this data in the cache, trained now if it is not there."""
+    if path:
+        return load_classifier(path).network
+    name = fingerprint(train, labels)[:16]
+    place = cache_folder() / "classifiers" / f"{name}-seed{_CLASSIFIER_SEED}.npz"
+    if not place.exists():
+        print("training the classifier whose features score the samples (once for this data)", flush=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        save_classifier(train_classifier(train, labels, test, test_labels, seed=_CLASSIFIER_SEED), place)
+    return load_classifier(place).network
+
+
+def train_on_labels(data: DataConfig, out: Path, *, seed: int = 0, epochs: int = 5) -> str:
+    """Trains the classifier of a labelled set, writes it to `out` (.npz and .json) and says how good it is.
+
+    Raises:
+        InputError: the set has no labels or no test split, or `out` cannot be written.
+    """
+    (train, labels), (test, test_labels) = (_everything(load_source(data, split)) for split in ("train", "test"))
+    if labels is None or test_labels is None:
+        raise InputError(f"config.data.source={data.source}: a classifier needs labels, and these images have none")
+    trained = train_classifier(train, labels, test, test_labels, seed=seed, epochs=epochs)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        digest = save_classifier(trained, out)
+    return f"{out}: {100 * trained.accuracy:.2f} % of the test images, sha256 {digest}"
+
+
+def score_points(points: np.ndarray, source: ToySource) -> dict[str, float]:
+    """Mode scores of samples [N, 2] of a toy set, by PacGAN's protocol; share in percent."""
+    found = mixture_modes(points[:POINTS], source.centers, source.std)._asdict()
+    return {**found, "high_quality": 100 * found["high_quality"], "count": min(POINTS, len(points))}
+
+
+def score_gan(
+    gan: Gan, judge: Judge | ToySource, count: int, metrics: Sequence[str] | None = None, seed: int = 0
+) -> dict[str, float]:
+    """Scores of fresh samples of a pair.
+
+    Args:
+        gan: the pair.
+        judge: what images or points are compared with, see `judge_for`.
+        count: samples; toy sets take 2,500, as PacGAN does.
+        metrics: None = all that fit the data.
+        seed: of the noise.
+
+    Raises:
+        InputError: a metric that is unknown or does not fit the data.
+    """
+    key = jax.random.key(seed)
+    if isinstance(judge, ToySource):
+        check_metrics(metrics or POINT_METRICS, POINT_METRICS)
+        return score_points(np.asarray(gan.sample(key, POINTS)), judge)
+    return judge.scores(to_uint8(np.asarray(gan.sample(key, count))), metrics or IMAGE_METRICS)
+
+
+def judge_for(config: Config, sharding: NamedSharding | None = None) -> Judge | ToySource:
+    """What samples of a run are compared with.
+
+    Raises:
+        InputError: the data or the feature network cannot be had.
+    """
+    if config.data.source in POINT_SETS:
+        source = load_source(config.data, "test", config.seed)
+        assert isinstance(source, ToySource)
+        return source
+    return make_judge(config.data, config.evaluation, config.seed, sharding)
+
+
+def evaluate(
+    workdir: str | Path,
+    *,
+    images: str | Path | None = None,
+    metrics: Sequence[str] | None = None,
+    num: int | None = None,
+    seed: int = 0,
+    checkpoint: str = "newest",
+) -> dict[str, Any]:
+    """Scores a trained run, or given images against the run's real data.
+
+    Args:
+        workdir: folder of the run.
+        images: a folder or .npz of images to score in place of the run's own samples.
+        metrics: of `IMAGE_METRICS` or `POINT_METRICS`; None = all that fit.
+        num: samples; None = as config.evaluation.count says.
+        seed: of the noise.
+        checkpoint: newest, best or a step number.
+
+    Returns:
+        {"scores": by name, "floor": the same for real images, "features": name and digest of the feature
+        network, "step": training steps of the pair, None for given images}.
+
+    Raises:
+        InputError: workdir, images, metrics or data do not fit.
+    """
+    config = read_json(Path(workdir) / CONFIG)
+    points = config.data.source in POINT_SETS
+    chosen = tuple(metrics or (POINT_METRICS if points else IMAGE_METRICS))
+    check_metrics(chosen, POINT_METRICS if points else IMAGE_METRICS)
+    gan = None if images else load(workdir, checkpoint)
+    judge = judge_for(config)
+    if isinstance(judge, ToySource):
+        if gan is None:
+            raise InputError(f"--images: the run in {workdir} draws points; leave --images out")
+        real = judge.read(np.arange(POINTS))["image"]
+        return {"scores": score_gan(gan, judge, POINTS, chosen, seed), "floor": score_points(real, judge),
+                "features": None, "step": gan.step}  # fmt: skip
+    count = min(num or config.evaluation.count, len(judge.train))
+    if gan is None:
+        scores = judge.scores(read_images(Path(str(images)), config.data)[:num], chosen)
+    else:
+        scores = score_gan(gan, judge, num or config.evaluation.count, chosen, seed)
+    return {
+        "scores": scores,
+        "floor": judge.floor(chosen, min(count, int(scores["count"]))),
+        "features": {"name": judge.network.name, "digest": judge.network.digest},
+        "step": gan and gan.step,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Scores beside their floor, one line a metric."""
+    scores, floor = result["scores"], result["floor"]
+    network = result["features"]
+    lines = [f"{'':18}{'score':>12}{'real data':>12}"]
+    for name, value in scores.items():
+        real = f"{floor[name]:12.4g}" if name in floor else f"{'':12}"
+        lines.append(f"{name:18}{value:12.4g}{real}")
+    if network:
+        lines.append(f"features: {network['name']} {network['digest'][:12]}")
+    return "\n".join(lines)
+
+
+def check_metrics(metrics: Sequence[str], known: Sequence[str]) -> None:
+    """Raises InputError for a metric that is not among the known ones."""
+    unknown = [name for name in metrics if name not in known]
+    if unknown or not metrics:
+        raise InputError(f"--metrics={','.join(metrics)}: unknown metric; choose of {', '.join(known)}")
+
+
+def _everything(source: Source) -> tuple[np.ndarray, np.ndarray | None]:
+    """All images, uint8 [N, H, W, C], and labels of a source."""
+    batch: dict[str, Any] = source.read(np.arange(len(source)))
+    if batch["image"].ndim != 4:
+        raise InputError("points have no feature network: score them with --metrics=modes")
+    return batch["image"], batch.get("label")
+
+
+def read_images(path: Path, data: DataConfig) -> np.ndarray:
+    """Images to be scored, uint8 [N, H, W, C], from a folder or an .npz of `gan_jax.sample`, sized as the data."""
+    kind = "npz" if path.suffix == ".npz" else "folder"
+    return _everything(load_source(dataclasses.replace(data, source=kind, path=str(path))))[0]

@@ -1,0 +1,92 @@
+"""The networks: one architecture a file, a generator and a discriminator in each. Imports config and errors only."""
+
+from types import ModuleType
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from gan_jax.config import ModelConfig
+from gan_jax.errors import InputError
+from gan_jax.models import article, dcgan, mlp, r3gan, resnet
+from gan_jax.models.layers import check_image_size
+
+ARCHITECTURES: dict[str, ModuleType] = {
+    "mlp": mlp,
+    "dcgan": dcgan,
+    "resnet": resnet,
+    "r3gan": r3gan,
+    "article": article,
+}
+
+
+def build(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -> tuple[nn.Module, nn.Module]:
+    """Makes the two networks of a config.
+
+    Args:
+        config: the networks' settings.
+        shape: of one example, (height, width, channels) or (2,).
+        num_classes: of the data, 0 if unlabelled.
+
+    Returns:
+        Generator and discriminator; they know of classes only if the config is conditional.
+
+    Raises:
+        InputError: the settings do not fit the data or one another.
+    """
+    module = ARCHITECTURES[config.architecture]
+    _check_data(config, shape, num_classes)
+    common = {"num_classes": num_classes if config.conditional else 0, "dtype": jnp.dtype(config.dtype)}
+    g = {"shape": shape, "latent_size": config.latent_size, "width": config.g_width, "blocks": config.blocks}
+    d = {"width": config.d_width, "blocks": config.blocks, "norm": config.d_norm, "dropout": config.dropout}
+    _check_used(config)
+    return _make(module.Generator, g | common), _make(module.Discriminator, d | common)
+
+
+def _make(network: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
+    """An instance with those of the settings that this network has."""
+    return network(**{name: value for name, value in settings.items() if name in _fields(network)})
+
+
+def _fields(network: type[nn.Module]) -> set[str]:
+    return set(network.__dataclass_fields__)
+
+
+def _check_data(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -> None:
+    if config.conditional and num_classes < 1:
+        raise InputError(
+            "config.model.conditional=true needs labels: choose labelled data, or --config.model.conditional=false"
+        )
+    if config.architecture == "mlp":
+        return
+    if len(shape) != 3:
+        raise InputError(f"config.model.architecture={config.architecture} needs images, the data are points: use mlp")
+    if config.architecture == "article" and shape[:2] != article.SIZE:
+        raise InputError(
+            f"config.data.image_size={shape[0]},{shape[1]} does not fit config.model.architecture=article,"
+            " which makes 28x28: choose dcgan"
+        )
+    check_image_size(*shape[:2])
+
+
+def _check_used(config: ModelConfig) -> None:
+    """A setting that the architecture would ignore must be left alone."""
+    module = ARCHITECTURES[config.architecture]
+    if config.d_norm not in module.D_NORMS:
+        raise InputError(
+            f"config.model.d_norm={config.d_norm} is not known to config.model.architecture={config.architecture}:"
+            f" choose from {', '.join(module.D_NORMS)}"
+        )
+    default = ModelConfig()
+    for name, network, field in (
+        ("g_width", module.Generator, "width"),
+        ("d_width", module.Discriminator, "width"),
+        ("blocks", module.Discriminator, "blocks"),
+        ("dropout", module.Discriminator, "dropout"),
+    ):
+        value, unset = getattr(config, name), getattr(default, name)
+        if field not in _fields(network) and value != unset:
+            raise InputError(
+                f"config.model.{name}={value} has no effect on config.model.architecture={config.architecture}:"
+                f" leave it at {unset}"
+            )

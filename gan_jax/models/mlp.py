@@ -1,0 +1,66 @@
+"""Fully connected networks, for toy data (as PacGAN's ring and grid, Lin et al. 2018) and small images."""
+
+import math
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from gan_jax.models.layers import Dense, LabelledNoise, Projection, named_features
+
+D_NORMS = ("none", "spectral")
+_HE = nn.initializers.he_normal()
+
+
+class Generator(nn.Module):
+    """`blocks` hidden layers of `width` ReLU units, and a linear layer; images end in tanh."""
+
+    shape: tuple[int, ...]
+    latent_size: int
+    width: int = 400
+    blocks: int = 2
+    num_classes: int = 0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
+        """Maps noise [B, Z] to float32 [B, *shape]."""
+        x = LabelledNoise(self.num_classes, self.latent_size, name="noise")(z, labels)
+        for number in range(1, self.blocks + 1):
+            dense = Dense(self.width, dtype=self.dtype, kernel_init=_HE, name=f"hidden_{number}")
+            x = nn.relu(dense(x))
+        x = Dense(math.prod(self.shape), dtype=self.dtype, name="out")(x).astype(jnp.float32)
+        x = x.reshape(-1, *self.shape)  # [B, H * W * C] -> [B, H, W, C]
+        return jnp.tanh(x) if len(self.shape) == 3 else x
+
+
+class Discriminator(nn.Module):
+    """`blocks` hidden layers of `width` units with LeakyReLU 0.2, and one linear output."""
+
+    width: int = 200
+    blocks: int = 2
+    num_classes: int = 0
+    norm: Literal["none", "spectral"] = "none"
+    dtype: Any = jnp.float32
+
+    @property
+    def cross_sample(self) -> bool:
+        """Whether an example's logit depends on the rest of the batch."""
+        return False
+
+    @nn.compact
+    def __call__(self, images: Array, labels: Array | None = None, *, train: bool) -> tuple[Array, dict[str, Array]]:
+        """Maps [B, ...] to logits float32 [B] and named features."""
+        spectral = self.norm == "spectral"
+        x = images.reshape(len(images), -1)  # [B, ...] -> [B, N]
+        stages = []
+        for number in range(1, self.blocks + 1):
+            dense = Dense(self.width, dtype=self.dtype, kernel_init=_HE, spectral=spectral, name=f"hidden_{number}")
+            x = nn.leaky_relu(dense(x, train=train), 0.2)
+            stages.append(x)
+        features = named_features(stages, x)
+        logits = Dense(1, spectral=spectral, name="out")(features["pooled"], train=train)[:, 0]
+        project = Projection(self.num_classes, spectral=spectral, name="projection")
+        logits += project(features["pooled"], labels, train=train)
+        return logits, features

@@ -1,0 +1,165 @@
+"""Checkpoints survive full disks and kills, and several processes agree on them."""
+
+import pathlib
+import resource
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_checkpoint import ABSTRACT, assert_same, tiny
+
+from gan_jax.runtime.checkpoint import CheckpointError, Checkpoints
+
+
+def test_full_disk_is_one_line_and_the_last_checkpoint_stays(
+    tmp_path: pathlib.Path, capfd: pytest.CaptureFixture
+) -> None:
+    """A limit on the size of files stands for the full disk: the same failure of write()."""
+    big = {"w": jnp.asarray(np.random.default_rng(0).standard_normal(200_000, np.float32))}
+    target = {"w": jax.ShapeDtypeStruct((200_000,), jnp.float32)}
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(1, big)
+        checkpoints.wait()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        try:
+            with pytest.raises(CheckpointError, match="checkpoint 2 cannot be written to .*too large.*free space") as e:
+                checkpoints.save(2, {"w": big["w"] + 1})
+                checkpoints.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert "\n" not in str(e.value)
+        restored = checkpoints.restore_newest(target)
+        assert restored is not None and restored[1] == 1
+        assert_same(restored[0], big)
+        checkpoints.save(2, {"w": big["w"] + 2})  # once there is space again
+        checkpoints.wait()
+        assert checkpoints.steps() == [2]
+        assert_same(checkpoints.restore(2, target)[0], {"w": big["w"] + 2})
+    assert [p.name for p in tmp_path.iterdir()] == ["2"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_unwritable_folder_is_one_line(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("")
+    with Checkpoints(tmp_path / "file" / "checkpoints") as checkpoints:
+        with pytest.raises(CheckpointError, match="checkpoint 1 cannot be written to .*Not a directory"):
+            checkpoints.save(1, tiny(1))
+
+
+KILLED = """
+import pathlib, sys
+sys.path[:0] = [{root!r}, {tests!r}]
+import jax
+jax.config.update("jax_platforms", "cpu")
+from test_checkpoint import tiny
+from gan_jax.runtime.checkpoint import Checkpoints
+checkpoints = Checkpoints(pathlib.Path(sys.argv[1]), keep=1)
+step = 0
+while True:
+    step += 1
+    checkpoints.save(step, tiny(step))
+    print(step, flush=True)
+"""
+
+
+def test_killed_at_any_moment_a_whole_checkpoint_is_left(root: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    script = KILLED.format(root=str(root), tests=str(root / "tests"))
+    child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    for line in child.stdout:
+        if int(line) == 6:
+            break
+    time.sleep(0.011)  # into the middle of something
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        restored = checkpoints.restore_newest(ABSTRACT)
+        assert restored is not None and restored[1] >= 5 and not checkpoints.damaged
+        assert_same(restored[0], tiny(restored[1]))
+        checkpoints.save(restored[1] + 1, tiny(0))
+    assert [p.name for p in tmp_path.iterdir()] == [str(restored[1] + 1)]
+
+
+PROCESSES = """
+import os, pathlib, signal, sys, time
+sys.path[:0] = [{root!r}, {tests!r}]
+number, port, folder = int(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
+import jax
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 1)
+jax.distributed.initialize(f"127.0.0.1:{{port}}", num_processes=2, process_id=number)
+from jax.experimental import multihost_utils
+from test_checkpoint import abstract, assert_same, flip, largest, tiny
+from gan_jax.config import Config
+from gan_jax.errors import InputError
+from gan_jax.runtime.checkpoint import Checkpoints
+from gan_jax.runtime.mesh import make_mesh, replicated
+from gan_jax.runtime.signals import StopSignal
+from gan_jax.runtime.workdir import open_workdir
+rep = replicated(make_mesh())
+spread = jax.jit(lambda state: state, out_shardings=rep)
+with open_workdir(folder, Config()):
+    with Checkpoints(folder / "checkpoints", keep=3) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(step, spread(tiny(step)), metrics={{"fid": abs(step - 1.9)}})
+        checkpoints.wait()
+        if number == 0:
+            flip(largest(folder / "checkpoints" / "3"))
+        multihost_utils.sync_global_devices("flipped")
+        state, step = checkpoints.restore_newest(abstract(rep))
+        assert step == 2, step
+        assert_same(state, tiny(2))
+        assert checkpoints.restore("best", abstract(rep))[1] == 2
+        checkpoints.save(3, spread(tiny(3)))
+        checkpoints.wait()
+        assert checkpoints.steps() == [1, 2, 3]
+    try:
+        with open_workdir(folder, Config(seed=1)):
+            raise SystemExit("opened twice")
+    except InputError as error:
+        print("refused:", error)
+with StopSignal() as stop:
+    for step in range(0, 40_000, 8):  # eight steps a dispatch
+        if step == 80 and number == 1:
+            os.kill(os.getpid(), {signal})
+        time.sleep(0.005)
+        multihost_utils.sync_global_devices("step")
+        if stop.requested(step):
+            break
+print("stopped", step, stop.signal.name)
+jax.distributed.shutdown()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def test_two_processes_agree(root: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """On the step to load, on a refusal, and on where to stop when one of them gets Ctrl-C."""
+    script = PROCESSES.format(root=str(root), tests=str(root / "tests"), signal="signal.SIGINT")
+    port = str(free_port())
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(number), port, str(tmp_path / "run")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    outputs = [child.communicate(timeout=240) for child in children]
+    assert [child.returncode for child in children] == [0, 0], outputs
+    last = [out.splitlines()[-1].split() for out, _ in outputs]
+    assert last[0][:2] == last[1][:2] and last[0][0] == "stopped" and 80 <= int(last[0][1]) < 39_992
+    assert [line[2] for line in last] == ["SIGTERM", "SIGINT"]
+    assert "refused: workdir" in outputs[0][0] and "refused: process 0" in outputs[1][0]

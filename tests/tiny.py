@@ -1,0 +1,80 @@
+"""The smallest run of every architecture, for tests."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from gan_jax.adversarial.state import State
+from gan_jax.config import Config
+from gan_jax.program import Program, build
+from gan_jax.runtime.mesh import batch_sharding, make_mesh, replicated
+
+SHAPES = {"mlp": (2,), "dcgan": (8, 8, 1), "resnet": (8, 8, 3), "r3gan": (8, 8, 1), "article": (28, 28, 1)}
+ARCHITECTURES = list(SHAPES)
+
+
+def tiny_config(architecture: str, changes: dict[str, Any] | None = None) -> Config:
+    """Few channels, penalties on, every schedule moving."""
+    shape = SHAPES[architecture]
+    common = {
+        "data.batch_size": 16,
+        "data.source": "ring" if shape == (2,) else "digits",
+        "total_images": 16 * 12,
+        "model.architecture": architecture,
+        "model.latent_size": 8,
+        "loss.name": "relativistic",
+        "penalty.r1": {"start": 0.2, "end": 0.1},
+        "penalty.r2": 0.1,
+        "optimizer.g_lr": {"start": 1e-3, "end": 1e-4},
+        "ema_half_life": 100.0,
+        "log.metrics_images": 16,
+        "log.samples_images": 0,
+        "log.checkpoint_images": 16 * 5,
+        "log.keep": 20,
+    }
+    if shape != (2,):
+        common |= {"data.image_size": shape[:2], "data.channels": shape[2]}
+    narrow = {"model.g_width": 16, "model.d_width": 16}
+    if architecture in ("mlp", "r3gan"):
+        narrow["model.blocks"] = 1
+    if architecture != "article":
+        common |= narrow
+    special = {
+        "resnet": {"model.d_norm": "spectral", "model.conditional": True},
+        "article": {"model.dropout": 0.3, "loss.name": "nonsaturating", "penalty.r1": 0.0, "penalty.r2": 0.0},
+    }
+    return Config().replace(common | special.get(architecture, {}) | (changes or {}))
+
+
+def tiny_program(architecture: str, devices: int = 1, changes: dict[str, Any] | None = None) -> Program:
+    """Its program on the first virtual devices."""
+    config = tiny_config(architecture, changes)
+    classes = 10 if config.model.conditional else 0
+    return build(config, SHAPES[architecture], classes, make_mesh(jax.devices()[:devices]))
+
+
+def fill(program: Program, seed: int = 0) -> dict[str, jax.Array]:
+    """A batch of noise in the shape that one call of the step takes."""
+    rng, batch = np.random.default_rng(seed), {}
+    for name, leaf in program.abstract_batch.items():
+        low, high = (0, 256) if leaf.dtype == np.uint8 else (0, max(program.num_classes, 1))
+        whole = leaf.dtype != np.float32
+        values = rng.integers(low, high, leaf.shape) if whole else rng.normal(size=leaf.shape)
+        batch[name] = jax.device_put(values.astype(leaf.dtype), batch_sharding(program.mesh, axis=1))
+    return batch
+
+
+def run(program: Program, steps: int) -> tuple[State, dict[str, jax.Array]]:
+    """A fresh state after some calls of the step, one step each."""
+    place = replicated(program.mesh)
+    state: State = program.init(jax.device_put(np.uint32(0), place))
+    for index in range(steps):
+        state, metrics = program.step(state, fill(program, index), jax.device_put(np.int32(1), place))
+    return state, metrics
+
+
+def mesh_of(devices: int) -> Mesh:
+    """A mesh of the first virtual devices."""
+    return make_mesh(jax.devices()[:devices])
