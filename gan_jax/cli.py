@@ -1,5 +1,6 @@
 """How doorways read flags and report bad input: one line, exit code 2. Imports absl, config, errors."""
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 
@@ -10,12 +11,16 @@ from gan_jax.errors import InputError
 _overrides: list[str] = []
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[..., None], *names: str) -> None:
     """Runs a doorway.
 
     Exit codes: 0 done, 2 bad input (one line on stderr), 130 stopped by Ctrl-C, 143 by SIGTERM.
+
+    Args:
+        main: takes one text for each name.
+        names: of the arguments that are not flags, all of them needed.
     """
-    app.run(lambda _: _guarded(main), flags_parser=_parse)
+    app.run(lambda argv: _guarded(functools.partial(main, *argv[1:])), flags_parser=functools.partial(_parse, names))
 
 
 def overrides() -> list[str]:
@@ -44,7 +49,7 @@ def _guarded(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(names: Sequence[str], argv: Sequence[str]) -> list[str]:
     """Takes the `--config.` flags out, which absl does not know, and lets it parse the rest."""
     _overrides.clear()
     rest: list[str] = []
@@ -62,8 +67,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
         left = flags.FLAGS(rest)
     except flags.Error as error:
         _fail(" ".join(str(error).split()))
-    if len(left) > 1:
-        _fail(f"unexpected argument {left[1]!r}: flags are written --name=value")
+    given = left[1:]
+    if len(given) > len(names):
+        _fail(f"unexpected argument {given[len(names)]!r}: flags are written --name=value")
+    if len(given) < len(names):
+        _fail(f"{names[len(given)]} is missing: it is written without --, before the flags; --help says more")
     return left
 
 

@@ -16,6 +16,7 @@ from gan_jax.evaluation import POINT_METRICS, POINT_SETS, TRAINING_METRICS, judg
 from gan_jax.gan import Gan, from_state
 from gan_jax.program import Program, build
 from gan_jax.runtime.checkpoint import Checkpoints
+from gan_jax.runtime.files import write_atomically
 from gan_jax.runtime.journal import Journal
 from gan_jax.runtime.mesh import batch_sharding, make_mesh, replicated
 from gan_jax.runtime.signals import StopSignal
@@ -55,7 +56,7 @@ def train(config: Config, workdir: str | Path, devices: Sequence[jax.Device] | N
                 "class_names": source.class_names,
                 "examples": len(source),
             }
-            (folder / DATASET).write_text(json.dumps(facts, indent=2))
+            write_atomically(folder / DATASET, json.dumps(facts, indent=2).encode())
 
         # ---------------------------------------------------------------- state: the newest checkpoint, or a fresh one
         with Checkpoints(folder / CHECKPOINTS, config.log.keep, best_metric="fid") as checkpoints:
@@ -75,6 +76,8 @@ def train(config: Config, workdir: str | Path, devices: Sequence[jax.Device] | N
                 ) as journal,
                 StopSignal() as stop,
             ):
+                for damaged, reason in checkpoints.damaged.items():
+                    journal.event(start, "damaged", f"checkpoint {damaged} was unusable: {reason}")
                 state, step = _loop(program, state, start, pipeline, journal, checkpoints, stop)
 
             # ------------------------------------------------------------ close

@@ -75,7 +75,7 @@ def test_killed_at_any_moment_a_whole_checkpoint_is_left(root: pathlib.Path, tmp
     for line in child.stdout:
         if int(line) == 6:
             break
-    time.sleep(0.011)  # into the middle of something
+    time.sleep(0.013)  # into the middle of something
     child.kill()
     child.wait()
     child.stdout.close()
@@ -128,7 +128,7 @@ with open_workdir(folder, Config()):
 with StopSignal() as stop:
     for step in range(0, 40_000, 8):  # eight steps a dispatch
         if step == 80 and number == 1:
-            os.kill(os.getpid(), {signal})
+            os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.005)
         multihost_utils.sync_global_devices("step")
         if stop.requested(step):
@@ -146,7 +146,7 @@ def free_port() -> int:
 
 def test_two_processes_agree(root: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """On the step to load, on a refusal, and on where to stop when one of them gets Ctrl-C."""
-    script = PROCESSES.format(root=str(root), tests=str(root / "tests"), signal="signal.SIGINT")
+    script = PROCESSES.format(root=str(root), tests=str(root / "tests"))
     port = str(free_port())
     children = [
         subprocess.Popen(

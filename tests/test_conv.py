@@ -35,7 +35,9 @@ def draw(*shape, seed=0, dtype=jnp.float32):
 
 def operands(case, dtype=jnp.float32):
     height, width, channels, features, kernel, _, _, groups = case
-    return draw(2, height, width, channels, dtype=dtype), draw(*kernel, channels // groups, features, seed=1, dtype=dtype)
+    return draw(2, height, width, channels, dtype=dtype), draw(
+        *kernel, channels // groups, features, seed=1, dtype=dtype
+    )
 
 
 def pair(case):
@@ -132,12 +134,12 @@ def test_up_conv_is_the_adjoint_of_conv():
 def critic(x, kernels):
     """All kinds of convolution in a row."""
     x = jnp.tanh(conv(x, kernels[0], 2))
-    x = jnp.tanh(conv(x, kernels[1], groups=4))
+    x = jnp.tanh(conv(x, kernels[1], groups=2))
     x = jnp.tanh(up_conv(x, kernels[2]))
     return jnp.sum(conv(x, kernels[3]), (1, 2, 3))
 
 
-KERNELS = [(5, 5, 3, 32), (3, 3, 8, 32), (5, 5, 32, 32), (3, 3, 32, 32)]
+KERNELS = [(5, 5, 3, 8), (3, 3, 4, 8), (5, 5, 8, 32), (3, 3, 32, 32)]
 
 
 def critic_gradient(kernels, x):
@@ -169,23 +171,25 @@ def test_one_program_can_be_lowered_for_several_platforms_at_once():
 
 
 def test_cpu_program_has_no_branches_and_no_loops():
-    kernels, x = [draw(*shape) for shape in KERNELS], draw(4, 32, 32, 3)
+    kernels, x = [draw(*shape) for shape in KERNELS], draw(4, 16, 16, 3)
     text = jax.jit(critic_gradient).lower(kernels, x).compile().as_text()
     branches, loops, grouped = count(text, r"conditional\(", r" while\(", r"_group_count=(?!1\b)\d")
     assert (branches, loops, grouped) == (0, 0, 0)
 
 
 def test_work_is_shared_among_devices():
-    kernels, x = [draw(*shape) for shape in KERNELS], draw(8, 32, 32, 3)
+    kernels, x = [draw(*shape) for shape in KERNELS], draw(8, 16, 16, 3)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     everywhere, shared = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
-    one = jax.jit(critic_gradient)
-    eight = jax.jit(critic_gradient, in_shardings=(everywhere, shared), out_shardings=everywhere)
-    compiled = eight.lower(kernels, x).compile()
-    flops = one.lower(kernels, x).compile().cost_analysis()["flops"]
-    assert compiled.cost_analysis()["flops"] < 1.05 * flops / 8
-    assert "all-gather" not in compiled.as_text()
-    assert_close(eight(kernels, jax.device_put(x, shared)), one(kernels, x), 1e-4)
+    one = jax.jit(critic_gradient).lower(kernels, x).compile()
+    eight = (
+        jax.jit(critic_gradient, in_shardings=(everywhere, shared), out_shardings=everywhere)
+        .lower(kernels, x)
+        .compile()
+    )
+    assert eight.cost_analysis()["flops"] < 1.05 * one.cost_analysis()["flops"] / 8
+    assert "all-gather" not in eight.as_text()
+    assert_close(eight(jax.device_put(kernels, everywhere), jax.device_put(x, shared)), one(kernels, x), 1e-4)
 
 
 def test_many_networks_at_once_are_each_their_own():
@@ -193,9 +197,10 @@ def test_many_networks_at_once_are_each_their_own():
     ours, _ = pair(case)
     x, kernel = operands(case)
     xs, kernels = jnp.stack([x, 2 * x, x + 1]), jnp.stack([kernel, kernel - 1, 3 * kernel])
-    together = penalty_gradients(jax.vmap(ours))
-    assert_close(together(xs, kernels), [jnp.stack(a) for a in zip(*map(penalty_gradients(ours), xs, kernels), strict=True)])
-    assert count(together.lower(xs, kernels).compile().as_text(), r"_group_count=(?!1\b)\d") == [0]
+    together = penalty_gradients(jax.vmap(ours)).lower(xs, kernels).compile()
+    assert count(together.as_text(), r"_group_count=(?!1\b)\d") == [0]
+    each = [penalty_gradients(ours)(x, kernel) for x, kernel in zip(xs, kernels, strict=True)]
+    assert_close(together(xs, kernels), jax.tree.map(lambda *arrays: jnp.stack(arrays), *each))
     # One kernel for all: the new axis joins the batch.
     assert_close(jax.vmap(ours, (0, None))(xs, kernel), jnp.stack([ours(one, kernel) for one in xs]))
     assert_close(jax.vmap(ours, (None, 0))(x, kernels), jnp.stack([ours(x, one) for one in kernels]))

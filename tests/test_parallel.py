@@ -24,7 +24,7 @@ def test_8_devices_share_the_work(architecture: str) -> None:
     """At a batch at which Adam, which every device does for all parameters, is small beside the networks."""
     flops = {}
     for devices in (1, 8):
-        program = tiny_program(architecture, devices, {"data.batch_size": 512})
+        program = tiny_program(architecture, devices, {"data.batch_size": 512, "total_images": 5_120})
         count = jax.ShapeDtypeStruct((), np.int32)
         compiled = program.step.lower(program.abstract_state, program.abstract_batch, count).compile()
         flops[devices] = compiled.cost_analysis()["flops"]

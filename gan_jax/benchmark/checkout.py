@@ -24,7 +24,9 @@ def checkout_config(name: str) -> Config:
     """
     path = ROOT / "configs" / f"{name}.py"
     if not path.is_file():
-        raise InputError(f"configs/{name}.py is not beside the package: run the benchmark from a checkout (pip install -e .)")
+        raise InputError(
+            f"configs/{name}.py is not beside the package: run the benchmark from a checkout (pip install -e .)"
+        )
     return load_config(path)
 
 

@@ -35,7 +35,9 @@ def step_seconds(program: Program, pipeline: Pipeline, least_seconds: float, lea
     return (time.perf_counter() - start) / (calls * program.per_dispatch)
 
 
-def train_for(program: Program, pipeline: Pipeline, seed: int, marks: Sequence[float], on_mark: OnMark) -> tuple[int, float]:
+def train_for(
+    program: Program, pipeline: Pipeline, seed: int, marks: Sequence[float], on_mark: OnMark
+) -> tuple[int, float]:
     """Trains from a fresh state until the last mark, whole steps, ending as near to each mark as they allow.
 
     Args:

@@ -84,7 +84,9 @@ def finished(result: Result) -> set[tuple[str, int]]:
     return {(record["arm"], record["seed"]) for record in result["records"]}
 
 
-def add_record(path: Path, result: Result, suite: Suite, arm: str, seed: int, outcome: Outcome, session: Session) -> Result:
+def add_record(
+    path: Path, result: Result, suite: Suite, arm: str, seed: int, outcome: Outcome, session: Session
+) -> Result:
     """Adds a record and writes the file in one step, so that a kill loses at most what was being measured.
 
     Returns:
@@ -107,7 +109,7 @@ def add_record(path: Path, result: Result, suite: Suite, arm: str, seed: int, ou
     environment = {"machine": session.machine, "versions": session.versions}
     content = {
         "suite": suite.name,
-        "command": command(suite, records, path.parent.name),
+        "command": command(suite, records, path.parent.name or "."),
         "commit": session.commit,
         **environment,
         "protocol": result["protocol"],

@@ -1,4 +1,4 @@
-"""Measures what is missing of a suite, or measures a cheap part again and compares. Imports the room's results, tables."""
+"""Measures what a suite's file lacks, or a cheap part again to compare with it. Imports the room's results, tables."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -41,8 +41,13 @@ def run(suite: Suite, out: Path, seeds: int, arms: Sequence[str] | None, suites:
         write_tables(out, suites)
 
 
-def check(suite: Suite, out: Path) -> list[str]:
+def check(suite: Suite, out: Path, arms: Sequence[str] | None = None) -> list[str]:
     """Measures the cheap part of a suite again, with its first committed seed, and writes nothing.
+
+    Args:
+        suite: what to measure.
+        out: folder of the committed file.
+        arms: some of the suite's; None = all that are cheap.
 
     Returns:
         One line a figure that was not reproduced.
@@ -50,13 +55,14 @@ def check(suite: Suite, out: Path) -> list[str]:
     Raises:
         InputError: the suite has no cheap part, or nothing is committed to compare it with.
     """
-    if not suite.checks:
-        raise InputError(f"--check: suite {suite.name} has no part that is cheap enough to be measured again")
+    cheap = [arm for arm in suite.chosen(arms) if arm in suite.checks]
+    if not cheap:
+        raise InputError(f"--check: nothing cheap to measure again; choose of {', '.join(suite.checks) or 'no arm'}")
     path = out / f"{suite.name}.json"
     read_result(path)
-    records = open_result(path, suite, list(suite.checks))["records"]
+    records = open_result(path, suite, cheap)["records"]
     complaints = []
-    for arm in suite.checks:
+    for arm in cheap:
         committed = min((record for record in records if record["arm"] == arm), key=lambda r: r["seed"], default=None)
         if committed is None:
             raise InputError(f"{path} holds no record of arm {arm} to compare with: run the suite first")

@@ -33,7 +33,7 @@ def write_tables(out: Path, suites: Mapping[str, Suite]) -> None:
     results = [read_result(path) for path in sorted(out.glob("*.json"))]
     if not results:
         raise InputError(f"--out={out}: holds no SUITE.json yet: run a suite first")
-    parts = [_HEAD.format(out=out.name)]
+    parts = [_HEAD.format(out=out.name or ".")]
     for result in results:
         suite = suites.get(result["suite"])
         plots = suite.plots(result, out) if suite and result["records"] else ()

@@ -106,9 +106,10 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """R [F, F] with R R^T = covariance; rounding below zero is cut off."""
+    """R [F, F] with R R^T = covariance; eigenvalues that are no more than rounding count as 0."""
     values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.maximum(values, 0))
+    rounding = len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
+    return vectors * np.sqrt(np.where(values > rounding, values, 0))
 
 
 def _block_moments(block: np.ndarray) -> Moments:

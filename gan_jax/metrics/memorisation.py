@@ -1,6 +1,6 @@
 """Does the generator copy its training set? Nearest training neighbours of samples against held-out reals.
 
-Imports errors and pairwise.
+Imports errors, pairwise.
 """
 
 from typing import NamedTuple
@@ -29,22 +29,34 @@ class Memorisation(NamedTuple):
 
 
 def memorisation(
-    samples: ArrayLike, held_out: ArrayLike, train: ArrayLike, *, sharding: NamedSharding | None = None
+    samples: ArrayLike,
+    held_out: ArrayLike,
+    train: ArrayLike,
+    *,
+    most: int = 2000,
+    sharding: NamedSharding | None = None,
 ) -> Memorisation:
     """Compares how near samples and held-out reals come to the training set.
 
     Args:
         samples: generated images [N, ...] or features [N, F].
         held_out: real ones that were not trained on, [H, ...].
-        train: the training set, [M, ...].
+        train: the training set, [M, ...], always whole.
+        most: samples and held-out images looked at, evenly spaced: enough for a median, at a fifth of the time.
         sharding: splits samples and held-out images over devices.
 
     Raises:
         InputError: shapes or kinds of number differ, a set is empty or not finite, or most held-out images are
             in the training set, so that there is nothing to compare with.
     """
-    sample_distances, _ = nearest_neighbours(samples, train, sharding=sharding, names="samples and train")
-    held_out_distances, _ = nearest_neighbours(held_out, train, sharding=sharding, names="held_out and train")
+    if most < 1:
+        raise InputError(f"memorisation: most={most} must be at least 1")
+    sample_distances, _ = nearest_neighbours(
+        _spread(samples, most), train, sharding=sharding, names="samples and train"
+    )
+    held_out_distances, _ = nearest_neighbours(
+        _spread(held_out, most), train, sharding=sharding, names="held_out and train"
+    )
     middle = float(np.median(held_out_distances))
     if middle == 0:
         raise InputError("memorisation: most held_out images are in train: hold out images that are not trained on")
@@ -92,6 +104,14 @@ def nearest_neighbours(
         difference = query_rows[part].astype(np.float64) - point_rows[indices[part, 0]]
         distances[part] = np.sqrt(np.square(difference).sum(axis=1))
     return distances, indices[:, 0]
+
+
+def _spread(array: ArrayLike, most: int) -> np.ndarray:
+    """At most that many entries, evenly spaced."""
+    array = np.asarray(array)
+    if array.ndim == 0 or len(array) <= most:
+        return array
+    return array[np.arange(most) * len(array) // most]
 
 
 def _rows(array: ArrayLike, names: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from gan_jax.errors import InputError
 from gan_jax.metrics import storage
 
 _LOG = logging.getLogger(__name__)
+_FORMAT = 1  # raise it when code changes what equal weights compute: old files are then left aside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class ReferenceKey:
     @property
     def digest(self) -> str:
         """sha256 of all fields: 64 hex digits."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([_FORMAT, asdict(self)], sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint(*arrays: np.ndarray) -> str:

@@ -77,9 +77,7 @@ def spectrally_normalized(module: nn.Module, kernel: Array, train: bool) -> Arra
 
     def start() -> Array:
         u = unit(jax.random.normal(module.make_rng("params"), (kernel.shape[-1],)))
-        for _ in range(15):  # so that the first step is not taken with a wild estimate
-            u = iterate(u)
-        return u
+        return lax.fori_loop(0, 15, lambda _, u: iterate(u), u)  # or the first step would see a wild estimate
 
     kept = module.variable("batch_stats", "u", start)
     u = iterate(kept.value) if train else kept.value

@@ -36,11 +36,13 @@ class UpBlock(nn.Module):
         def activate(y: Array, name: str) -> Array:
             return nn.relu(BatchNorm(self.num_classes, self.dtype, name=name)(y, labels, train=train))
 
+        # No biases: the batch norms that follow take every constant out again.
+        plain: dict[str, Any] = {"use_bias": False, "dtype": self.dtype}
         y = upsample(activate(x, "norm_1"))
-        y = Conv(self.features, dtype=self.dtype, kernel_init=_RESIDUAL, name="conv_1")(y)
-        y = Conv(self.features, dtype=self.dtype, kernel_init=_RESIDUAL, name="conv_2")(activate(y, "norm_2"))
+        y = Conv(self.features, kernel_init=_RESIDUAL, name="conv_1", **plain)(y)
+        y = Conv(self.features, kernel_init=_RESIDUAL, name="conv_2", **plain)(activate(y, "norm_2"))
         # A 1x1 convolution and an interpolation commute; this order is 4 times cheaper.
-        shortcut = Conv(self.features, (1, 1), dtype=self.dtype, kernel_init=_LINEAR, name="shortcut")(x)
+        shortcut = Conv(self.features, (1, 1), kernel_init=_LINEAR, name="shortcut", **plain)(x)
         return y + upsample(shortcut)
 
 
