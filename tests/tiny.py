@@ -42,6 +42,7 @@ def tiny_config(architecture: str, changes: dict[str, Any] | None = None) -> Con
     if architecture != "article":
         common |= narrow
     special = {
+        "mlp": {"step.per_dispatch": 3},
         "resnet": {"model.d_norm": "spectral", "model.conditional": True},
         "article": {
             "model.dropout": 0.3,

@@ -21,6 +21,7 @@ from gan_jax.errors import InputError
 from gan_jax.evaluation import Judge, make_judge
 from gan_jax.gan import from_state
 from gan_jax.metrics.classifier import load_classifier
+from gan_jax.metrics.frechet import moments_of
 from gan_jax.program import build
 from gan_jax.runtime.mesh import batch_sharding, make_mesh
 from gan_jax.runtime.pictures import to_uint8
@@ -137,10 +138,8 @@ def repeat_training(judge: Judge, rng: np.random.Generator, count: int) -> tuple
 
 def pixel_gaussian(judge: Judge, rng: np.random.Generator, count: int) -> tuple[np.ndarray, Judge]:
     """Draws from the Gaussian with the training pixels' mean and full covariance, clipped to the range of bytes."""
-    pixels = judge.train.reshape(len(judge.train), -1).astype(np.float64)  # [M, H, W, C] -> [M, H*W*C]
-    mean = pixels.mean(axis=0)
-    values, vectors = np.linalg.eigh(np.cov(pixels - mean, rowvar=False))
-    drawn = mean + (rng.standard_normal((count, len(mean))) * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    pixels = moments_of(judge.train.reshape(len(judge.train), -1))  # [M, H, W, C] -> [M, H*W*C]
+    drawn = rng.multivariate_normal(pixels.mean, pixels.covariance, count, check_valid="ignore", method="eigh")
     return np.clip(np.round(drawn), 0, 255).astype(np.uint8).reshape(count, *judge.train.shape[1:]), judge
 
 
