@@ -9,19 +9,19 @@ from gan_jax.config import Config
 
 
 def get_config() -> Config:
-    """Relativistic pairing with R1 and R2 on small convolutional networks."""
+    """Relativistic pairing with R1 and R2 on fully connected networks."""
     return Config().replace(
         {
             "total_images": 400_000,
             "data.source": "digits",
             "data.image_size": 8,
             "data.batch_size": 64,
-            "model.architecture": "dcgan",
-            "model.g_width": 32,
-            "model.d_width": 32,
+            "model.architecture": "mlp",
+            "model.g_width": 256,
+            "model.d_width": 256,
             "loss.name": "relativistic",
-            "penalty.r1": 0.1,
-            "penalty.r2": 0.1,
+            "penalty.r1": 0.5,
+            "penalty.r2": 0.5,
             "optimizer.beta1": 0.0,
             "optimizer.beta2": 0.99,
             "optimizer.g_lr": {"start": 1e-3, "end": 1e-4},

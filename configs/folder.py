@@ -9,7 +9,17 @@ from gan_jax.config import Config, load_sibling
 
 
 def get_config() -> Config:
-    """The default recipe at 64x64 in colour."""
+    """The default recipe's game on convolutional networks, at 64x64 in colour."""
     return load_sibling(__file__, "mnist").replace(
-        {"data.source": "folder", "data.path": "", "data.image_size": 64, "data.channels": 3}
+        {
+            "data.source": "folder",
+            "data.path": "",
+            "data.image_size": 64,
+            "data.channels": 3,
+            "model.architecture": "dcgan",
+            "model.g_width": 64,
+            "model.d_width": 64,
+            "optimizer.g_lr": {"start": 2e-4, "end": 5e-5},
+            "optimizer.d_lr": {"start": 2e-4, "end": 5e-5},
+        }
     )

@@ -70,7 +70,9 @@ class Judge:
         """
         check_metrics(metrics, IMAGE_METRICS)
         if images.shape[1:] != self.held_out.shape[1:]:
-            raise InputError(f"images have shape {images.shape[1:]}, the real ones {self.held_out.shape[1:]}: resize them")
+            raise InputError(
+                f"images have shape {images.shape[1:]}, the real ones {self.held_out.shape[1:]}: resize them"
+            )
         found = extract(self.network, images, sharding=self.sharding)
         values: dict[str, float] = {"count": len(images)}
         if "fid" in metrics:
@@ -148,7 +150,9 @@ def make_judge(
     return Judge(network, train, held_out[: settings.count], sharding)
 
 
-def _classifier(path: str, train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray) -> FeatureNetwork:
+def _classifier(
+    path: str, train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
+) -> FeatureNetwork:
     """The classifier at `path`, or the one of this data in the cache, trained now if it is not there."""
     if path:
         return load_classifier(path).network

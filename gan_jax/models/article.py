@@ -25,9 +25,7 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
         """Maps noise [B, Z] to images float32 [B, 28, 28, C] in [-1, 1]."""
-        network = dcgan.Generator(
-            self.shape, self.latent_size, 64, self.num_classes, self.dtype, kernel_init=_GLOROT, name="dcgan"
-        )
+        network = dcgan.Generator(self.shape, self.latent_size, 64, self.num_classes, self.dtype, name="dcgan")
         return network(z, labels, train=train)
 
 
@@ -47,7 +45,7 @@ class Discriminator(nn.Module):
     def __call__(self, images: Array, labels: Array | None = None, *, train: bool) -> tuple[Array, dict[str, Array]]:
         """Maps images [B, 28, 28, C] to logits float32 [B] and named features."""
         flat = images.reshape(len(images), -1)  # [B, 28, 28, C] -> [B, 784 * C]
-        hidden = nn.leaky_relu(Dense(256, dtype=self.dtype, kernel_init=_GLOROT, name="hidden")(flat), 0.3)
+        hidden = nn.leaky_relu(Dense(256, dtype=self.dtype, name="hidden")(flat), 0.3)
         features = named_features([hidden], hidden)
         dropped = nn.Dropout(self.dropout, deterministic=not train)(features["pooled"])
         logits = Dense(1, kernel_init=_GLOROT, name="out")(dropped)[:, 0]
