@@ -1,6 +1,7 @@
 """Makes a feature network: `python -m gan_jax.features --config=configs/fashion_mnist.py --out=classifier.npz`.
 
-Or turns the public Inception weights into our file: `--inception=pt_inception-2015-12-05-6726825d.pth --out=inception.npz`.
+Or turns the public Inception weights into our file:
+`--inception=pt_inception-2015-12-05-6726825d.pth --out=inception.npz`.
 """
 
 from pathlib import Path

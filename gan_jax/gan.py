@@ -170,7 +170,7 @@ def load(workdir: str | Path, which: str = "newest") -> Gan:
         if which == "newest":
             restored = checkpoints.restore_newest(program.abstract_state)
         else:
-            restored = checkpoints.restore(which if which == "best" else int(which), program.abstract_state)
+            restored = checkpoints.restore("best" if which == "best" else int(which), program.abstract_state)
     if restored is None:
         raise InputError(f"{workdir} holds no checkpoint yet: run gan_jax.main on it")
     return from_state(program, restored[0], class_names)

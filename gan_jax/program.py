@@ -107,7 +107,8 @@ class Program:
 
         def run(average: Average, z: jax.Array, labels: jax.Array) -> jax.Array:
             variables = {"params": average.params, "batch_stats": average.stats}
-            return self.g.apply(variables, self._share(z), self._known(labels), train=False)
+            images: Any = self.g.apply(variables, self._share(z), self._known(labels), train=False)
+            return images
 
         return jax.jit(run, out_shardings=replicated(self.mesh))
 
@@ -117,7 +118,8 @@ class Program:
 
         def run(net: Net, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
             variables = {"params": net.params, "batch_stats": net.stats}
-            return self.d.apply(variables, self._share(images), self._known(labels), train=False)
+            outputs: Any = self.d.apply(variables, self._share(images), self._known(labels), train=False)
+            return outputs
 
         return jax.jit(run, out_shardings=replicated(self.mesh))
 

@@ -60,8 +60,10 @@ def write_samples(images: np.ndarray, labels: np.ndarray | None, out: Path) -> s
         if out.suffix == ".png":
             Image.fromarray(draw_picture(images)).save(out)
         elif out.suffix == ".npz":
-            data = to_uint8(images) if images.ndim == 4 else images
-            np.savez_compressed(out, images=data, **({} if labels is None else {"labels": labels}))
+            arrays = {"images": to_uint8(images) if images.ndim == 4 else images}
+            if labels is not None:
+                arrays["labels"] = labels
+            np.savez_compressed(out, allow_pickle=False, **arrays)
         elif out.suffix:
             raise InputError(f"--out={out}: end it in .png, .npz or, for a folder, in no suffix")
         elif images.ndim != 4:

@@ -17,7 +17,9 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = str(config.cache.mkdir("xla"))
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    os.environ["GAN_JAX_CACHE"] = cache  # commands that tests start
+    # For the commands that tests start.
+    os.environ["GAN_JAX_CACHE"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ def test_overrides_reach_every_kind_of_field() -> None:
         "data.path": "photos",
         "model.conditional": "true",
         "optimizer.g_lr": "3e-4",
+        "penalty.r1.start": "0.2",
         "penalty.r1.end": "0.1",
         "penalty.r1.shape": "linear",
         "loss.name": "hinge",
@@ -32,7 +33,7 @@ def test_overrides_reach_every_kind_of_field() -> None:
     assert config.seed == 7 and config.data.image_size == (48, 64) and config.data.path == "photos"
     assert config.model.conditional is True and config.loss.name == "hinge"
     assert (config.optimizer.g_lr.start, config.optimizer.g_lr.end) == (3e-4, None)  # a bare number is constant
-    assert (config.penalty.r1.start, config.penalty.r1.end, config.penalty.r1.shape) == (0.1, 0.1, "linear")
+    assert (config.penalty.r1.start, config.penalty.r1.end, config.penalty.r1.shape) == (0.2, 0.1, "linear")
     assert config.replace({"penalty.r1.end": "none"}).penalty.r1.end is None
 
 

@@ -162,13 +162,15 @@ def run_bad(tmp_path: pathlib.Path, module: str, *flags: str) -> str:
 
 def test_bad_commands_end_in_one_line_and_exit_code_2(tmp_path: pathlib.Path, root: pathlib.Path) -> None:
     digits = f"--config={root / 'configs' / 'digits.py'}"
+    np.savez(tmp_path / "set.npz", images=np.zeros((70, 8, 8, 1), np.uint8))
+    unlabelled = "--config.data.source=npz", f"--config.data.path={tmp_path / 'set.npz'}"
     cases = {
         ("main",): "--config is missing",
         ("main", digits): "--workdir is missing",
         ("main", digits, "--workdir=run", "--config.data.batch_size=none"): "batch_size",
         ("main", digits, "--wrkdir=run"): "wrkdir",
         ("main", digits, "run"): "unexpected argument",
-        ("main", digits, "--workdir=run", "--config.model.conditional=true", "--config.data.source=ring"): "label",
+        ("main", digits, "--workdir=run", "--config.model.conditional=true", *unlabelled): "needs labels",
         ("sample", "--workdir=nowhere", "--out=grid.png"): "nowhere",
         ("sample", "--workdir=nowhere", "--out=grid.png", "--num=zero"): "num",
     }
