@@ -12,7 +12,7 @@ from gan_jax.config import Config, load_sibling
 
 def get_config() -> Config:
     """Dense 7*7*256 and up-convolutions; Dense 256 on the flattened image; Adam 1e-4."""
-    data = load_sibling(__file__, "fashion_mnist").data
+    data = load_sibling(__file__, "fashion_mnist").data  # of the default recipe nothing but its data
     return Config().replace(
         {
             "total_images": 300_000,

@@ -4,7 +4,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from gan_jax.errors import InputError
 
@@ -20,6 +20,7 @@ def run(main: Callable[..., None], *names: str) -> None:
         main: takes one text for each name.
         names: of the arguments that are not flags, all of them needed.
     """
+    logging.set_verbosity(logging.WARNING)  # JAX tells at length which accelerators it did not find
     app.run(lambda argv: _guarded(functools.partial(main, *argv[1:])), flags_parser=functools.partial(_parse, names))
 
 

@@ -86,6 +86,8 @@ def train(config: Config, workdir: str | Path, devices: Sequence[jax.Device] | N
                 if stop.signal == signal.SIGTERM:
                     raise SystemExit(128 + signal.SIGTERM)
                 raise KeyboardInterrupt
+            if here:
+                print(f"done: {step:,} steps, {step * config.images_per_step:,} images; everything is in {folder}")
     return from_state(program, state, source.class_names)
 
 
