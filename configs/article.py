@@ -25,6 +25,7 @@ def get_config() -> Config:
             "loss.name": "nonsaturating",
             "optimizer.beta1": 0.9,
             "optimizer.g_lr": 1e-4,
+            "ema_half_life": 0,  # the article averages nothing
             "optimizer.d_lr": 1e-4,
         }
     )

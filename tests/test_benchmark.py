@@ -203,6 +203,24 @@ def test_tables_show_mean_and_spread(tmp_path: pathlib.Path) -> None:
     assert (tmp_path / "quality_fid.png").read_bytes() == picture  # the same figures, the same bytes
 
 
+def test_headlines_reach_the_page_above_between_its_marks(tmp_path: pathlib.Path) -> None:
+    out, page = tmp_path / "benchmarks", tmp_path / "README.md"
+    out.mkdir()
+    metrics = {"class_share_min": 8.0, "svm_confidence": 0.9, "nn_ratio": 1.1, "copied_share": 0.5}
+    record = {"arm": "ours", "seed": 0, "metrics": metrics, "seconds": 1, "images": 64}
+    tree = {"suite": "digits", "command": "python -m it", "protocol": {}, "records": [record]}
+    (out / "digits.json").write_text(json.dumps(tree))
+    page.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
+    for _ in range(2):  # the second time changes nothing
+        write_tables(out, SUITES)
+        text = page.read_text()
+        assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+        assert text.count("| ours | 8 | 0.9 | 1.1 | 1 |") == 1 and "copied_share" not in text
+    page.write_text("no marks")
+    write_tables(out, SUITES)
+    assert page.read_text() == "no marks"
+
+
 def test_summary_of_few_values() -> None:
     assert [summary(values) for values in ([], [1.5], [None], [1.0, 3.0])] == ["-", "1.5", "n/a in 1", "2 ± 1.4"]
 

@@ -80,6 +80,7 @@ class Suite:
         protocol: facts that all arms share, JSON values by name; a file never mixes two protocols.
         checks: by arm and metric, what `--check` measures again, with the first committed seed, and compares.
         plots: (content of NAME.json, folder) -> files drawn there.
+        headline: the few metrics that the project's README shows.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Suite:
     protocol: Callable[[], Mapping[str, Any]] = dict
     checks: Mapping[str, Mapping[str, Tolerance | Range]] = dataclasses.field(default_factory=dict)
     plots: Callable[[Mapping[str, Any], Path], Sequence[Path]] = lambda result, folder: ()
+    headline: Sequence[str] = ()
 
     def chosen(self, names: Sequence[str] | None) -> list[str]:
         """The arms asked for, or all of them, in the suite's order.

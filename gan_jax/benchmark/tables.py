@@ -11,6 +11,7 @@ from gan_jax.benchmark.suite import Suite
 from gan_jax.errors import InputError
 from gan_jax.runtime.files import write_atomically
 
+_START, _END = "<!-- results -->", "<!-- end of results -->"  # in the project's README
 _HEAD = """# Benchmarks
 
 Written by `python -m gan_jax.benchmark tables --out={out}` from the JSON files beside it; do not edit.
@@ -39,6 +40,27 @@ def write_tables(out: Path, suites: Mapping[str, Suite]) -> None:
         plots = suite.plots(result, out) if suite and result["records"] else ()
         parts.append(section(result, suite, [path.name for path in plots]))
     write_atomically(out / "README.md", "\n".join(parts).encode())
+    _write_headlines(out.absolute().parent / "README.md", results, suites)
+
+
+def _write_headlines(page: Path, results: Sequence[Result], suites: Mapping[str, Suite]) -> None:
+    """Puts the headline figures between the two marks of the page above the folder, if it has them."""
+    text = page.read_text() if page.is_file() else ""
+    if _START not in text or _END not in text:
+        return
+    lines = []
+    for result in results:
+        suite = suites.get(result["suite"])
+        if suite and suite.headline:
+            columns = ["arm", *suite.headline, "seeds"]
+            rows = [columns, ["---"] * len(columns)]
+            for arm in _arms(result):
+                cells = [summary(values_of(result, arm, metric)) for metric in suite.headline]
+                rows.append([arm, *cells, str(len(values_of(result, arm, suite.headline[0])))])
+            table = [f"| {' | '.join(row)} |" for row in rows]
+            lines += [f"`{result['command']}`", "", *table, ""]
+    before, after = text.split(_START)[0], text.split(_END)[1]
+    write_atomically(page, "\n".join([before + _START, *lines, _END + after]).encode())
 
 
 def section(result: Result, suite: Suite | None, plots: Sequence[str] = ()) -> str:

@@ -135,7 +135,8 @@ def _quiet() -> Iterator[None]:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
 
-    loggers = [logging.getLogger(name) for name in ("absl", "urllib3", "tensorflow_datasets")]
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # for good: its threads go on after a failure
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow_datasets")]
     levels, retries = [logger.level for logger in loggers], downloader.MAX_RETRIES
     tfds.disable_progress_bar()
     downloader.MAX_RETRIES = 3  # its ten take minutes when no host can be reached

@@ -83,6 +83,7 @@ def _pixels(images: np.ndarray) -> np.ndarray:
 
 SUITE = Suite(
     name="digits",
+    headline=("class_share_min", "svm_confidence", "nn_ratio"),
     description=(
         "scikit-learn's 8x8 digits. A support vector machine (RBF, Platt's probabilities) trained on the 1,437 real"
         f" training labels labels {SAMPLES:,} samples of the averaged generator. class_share_*: least and largest share"

@@ -203,6 +203,7 @@ def make_suite(protocol: Protocol) -> Suite:
         protocol=protocol.facts,
         checks={arm: fids | rest for arm in CONTROLS},
         plots=_plot,
+        headline=(f"fid_{protocol.marks[-1]}s", "floor", "coverage", "class_share_min", "class_share_max", "nn_ratio"),
     )
 
 
