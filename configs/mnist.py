@@ -18,7 +18,7 @@ def get_config() -> Config:
             "data.source": "tfds:mnist",
             "data.image_size": 28,
             "data.batch_size": 64,
-            "model.architecture": "mlp",  # on CPU ten times the images a second of a convolutional pair
+            "model.architecture": "mlp",  # on CPU several times the images a second of a convolutional pair
             "model.g_width": 512,
             "model.d_width": 512,
             "loss.name": "relativistic",

@@ -51,8 +51,8 @@ def tiny_config(architecture: str, changes: dict[str, Any] | None = None) -> Con
             "penalty.r2": 0.0,
             "optimizer.g_lr": 1e-4,  # of configs/article.py
             "optimizer.d_lr": 1e-4,
-            # Adam divides the rounding of gradients near zero by themselves. At eps 1e-8 that moves 60 of this
-            # net's 100,352 base weights by up to 2e-4 between 1 and 8 devices; see docs/architecture.md.
+            # Adam divides the rounding of gradients near zero by themselves. At eps 1e-8 that moves a few of this
+            # net's 100,352 base weights by more than 1e-5 between 1 and 8 devices; see docs/architecture.md.
             "optimizer.eps": 1e-4,
         },
     }
