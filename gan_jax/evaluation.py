@@ -93,12 +93,15 @@ class Judge:
 
     def floor(self, metrics: Sequence[str], count: int) -> dict[str, float]:
         """The same scores for real training images: what a perfect sampler of that many would get."""
+        fitting = [name for name in metrics if name != "memorisation"]  # training images are in the training set
         chosen = np.random.default_rng(0).permutation(len(self.train))[:count]
-        return self.scores(self.train[np.sort(chosen)], [name for name in metrics if name != "memorisation"])
+        return self.scores(self.train[np.sort(chosen)], fitting) if fitting else {}
 
     @functools.cached_property
     def _features(self) -> np.ndarray:
-        compute = lambda: {"features": extract(self.network, self.held_out, sharding=self.sharding).features}  # noqa: E731
+        def compute() -> dict[str, np.ndarray]:
+            return {"features": extract(self.network, self.held_out, sharding=self.sharding).features}
+
         return cached_arrays(self._key("features"), compute)["features"]
 
     @functools.cached_property

@@ -48,6 +48,11 @@ def test_scores_stand_beside_their_floor(run: pathlib.Path) -> None:
     assert "fid" in table(result) and result["features"]["digest"][:12] in table(result)
 
 
+def test_memorisation_alone_has_no_floor(run: pathlib.Path) -> None:
+    result = evaluate(run, num=150, metrics=["memorisation"])
+    assert set(result["scores"]) == {"count", "nn_ratio", "copied_share"} and result["floor"] == {}
+
+
 def test_command_scores_a_run_an_npz_and_a_folder(run: pathlib.Path, tmp_path: pathlib.Path) -> None:
     real = load_source(gan_jax.load(run).config.data, "test").read(np.arange(200))["image"]
     np.savez(tmp_path / "real.npz", images=real)

@@ -156,9 +156,10 @@ def test_accumulation_equals_the_whole_batch() -> None:
     real, fake = data["image"][0] / np.float32(127.5) - 1, jnp.zeros((BATCH, *SHAPE))
 
     def gradient(rows):
-        loss = lambda p: whole_game.d_loss(  # noqa: E731
-            state.d.replace(params=p), jax.random.key(0), real[rows], fake[rows], labels[rows], {}, True
-        )[0]
+        def loss(params):
+            net = state.d.replace(params=params)
+            return whole_game.d_loss(net, jax.random.key(0), real[rows], fake[rows], labels[rows], {}, True)[0]
+
         return jax.grad(loss)(state.d.params)
 
     halves = jax.tree.map(lambda a, b: (a + b) / 2, gradient(slice(0, 4)), gradient(slice(4, 8)))

@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from gan_jax.adversarial.state import State
 from gan_jax.config import Config
@@ -84,8 +83,3 @@ def run(program: Program, steps: int) -> tuple[State, dict[str, jax.Array]]:
     for index in range(steps):
         state, metrics = program.step(state, fill(program, index), jax.device_put(np.int32(1), place))
     return state, metrics
-
-
-def mesh_of(devices: int) -> Mesh:
-    """A mesh of the first virtual devices."""
-    return make_mesh(jax.devices()[:devices])
