@@ -154,5 +154,9 @@ def build(config: Config, shape: tuple[int, ...], num_classes: int, mesh: Mesh) 
             f" x {parts} micro-batches: try --config.data.batch_size={nearest}"
         )
     g, d = models.build(config.model, shape, num_classes)
-    per_dispatch = config.step.per_dispatch or STEPS_PER_DISPATCH.get(config.model.architecture, 1)
-    return Program(config, mesh, g, d, shape, num_classes, per_dispatch)
+    return Program(config, mesh, g, d, shape, num_classes, steps_per_call(config))
+
+
+def steps_per_call(config: Config) -> int:
+    """Steps a call of the compiled step, at most: as configured, or by network."""
+    return config.step.per_dispatch or STEPS_PER_DISPATCH.get(config.model.architecture, 1)

@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 from tiny import tiny_config
 
-from gan_jax.adversarial.schedules import hyperparameters
-from gan_jax.benchmark import checkout, runner
-from gan_jax.benchmark.clock import step_seconds, train_for
+from gan_jax.benchmark import checkout, rivals, runner
+from gan_jax.benchmark.clock import step_seconds, train_to
 from gan_jax.benchmark.results import read_result
-from gan_jax.benchmark.rivals import RIVALS
+from gan_jax.benchmark.rivals import arm_config, arm_texts
 from gan_jax.benchmark.suite import Arm, Outcome, Range, Suite, Tolerance, config_recipe
-from gan_jax.benchmark.suites import SUITES, digits, quality
+from gan_jax.benchmark.suites import SUITES, digits, pace, quality
 from gan_jax.benchmark.tables import summary, write_tables
 from gan_jax.config import Config, DataConfig
 from gan_jax.data.pipeline import Pipeline
@@ -228,30 +227,15 @@ def test_summary_of_few_values() -> None:
 # ---------------------------------------------------------------- clock
 
 
-def test_clock_stops_at_marks_and_schedules_end_with_it() -> None:
-    config = tiny_config("mlp", {"step.per_dispatch": 5, "total_images": 16 * 10_000})
+def test_training_pauses_at_its_marks() -> None:
+    config = tiny_config("mlp", {"step.per_dispatch": 5, "total_images": 16 * 30})
     source, mesh = load_source(config.data, "train", 0), make_mesh(jax.devices()[:1])
     program = build(config, source.shape, source.num_classes, mesh)
-    lead = program.passes, program.micro_batch
-    seen: list[tuple[int, int, int]] = []
-
-    def on_mark(number: int, state: Any, step: int) -> None:
-        seen.append((number, step, int(state.step)))
-        time.sleep(0.5)  # scoring takes time that is not counted
-
-    with Pipeline(source, config.data, 0, *lead, batch_sharding(mesh, axis=1)) as pipeline:
-        pace = step_seconds(program, pipeline, 0.2)
-        start = time.perf_counter()
-        steps, seconds = train_for(program, pipeline, 0, (0.2, 0.6), on_mark)
-        passed = time.perf_counter() - start
-    assert [number for number, _, _ in seen] == [0, 1]
-    assert all(step == done for _, step, done in seen)  # a fresh state: what was trained to compile does not count
-    assert 0 < seen[0][1] < seen[1][1] == steps
-    assert 0.5 < seconds < 0.8 and passed > seconds + 0.9
-    assert 0.1 < steps * pace / seconds < 10  # the machine may be busy with something else
-    ended = config.replace({"total_images": steps * config.images_per_step})
-    last = hyperparameters(ended, jax.numpy.int32(steps))
-    assert float(last["g_lr"]) == pytest.approx(config.optimizer.g_lr.end)
+    seen: list[tuple[int, int]] = []
+    with Pipeline(source, config.data, 0, program.passes, program.micro_batch, batch_sharding(mesh, axis=1)) as pipe:
+        assert 0 < step_seconds(program, pipe, 0.1, 2) < 10
+        train_to(program, pipe, 0, (10, 30), lambda number, state: seen.append((number, int(state.step))))
+    assert seen == [(0, 10), (1, 30)]  # from a fresh state: what was trained to measure does not count
 
 
 # ---------------------------------------------------------------- suites
@@ -279,15 +263,28 @@ def test_a_trained_arm_measures_the_contract(
     protocol: quality.Protocol, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = tiny_config("dcgan", {"penalty.r1": 0.0, "penalty.r2": 0.0})
-    monkeypatch.setattr(quality, "checkout_config", lambda name: small)
-    monkeypatch.setattr(quality, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
+    monkeypatch.setattr(rivals, "checkout_config", lambda name: small)
+    for module in (quality, pace):
+        monkeypatch.setattr(module, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
+    clock = pace.make_suite("digits", 0.05)
+    protocol = dataclasses.replace(protocol, pace=tmp_path / "pace.json", marks=(1, 2))
+    with pytest.raises(InputError, match=r"pace\.json is missing: run python -m gan_jax\.benchmark pace"):
+        runner.run(quality.make_suite(protocol), tmp_path, 1, ["ours"], {})
+    runner.run(clock, tmp_path, 2, ["ours"], {"pace": clock})
+    rounds = [record["metrics"] for record in read_result(tmp_path / "pace.json")["records"]]
+    assert all(r["ms_per_step"] * r["images_per_second"] == pytest.approx(1000 * small.images_per_step) for r in rounds)
+    steps = protocol.steps("ours")
+    assert steps[1] * sum(r["ms_per_step"] for r in rounds) / 2 == pytest.approx(2000, abs=rounds[0]["ms_per_step"])
+    assert steps[1] == pytest.approx(2 * steps[0], abs=1)
+    with pytest.raises(InputError, match="no pace of arm dcgan"):
+        protocol.steps("dcgan")
     suite = quality.make_suite(protocol)
     runner.run(suite, tmp_path, 1, ["ours", "control_real"], {"quality": suite})
     result = read_result(tmp_path / "quality.json")
     ours = next(r for r in result["records"] if r["arm"] == "ours")
+    assert ours["images"] == steps[-1] * small.images_per_step and result["recipes"]["ours"]["steps"] == steps
     wanted = "fid_1s fid_2s floor precision recall density coverage class_share_min class_share_max nn_ratio kid"
-    assert {*wanted.split(), "copied_share", "images_2s", "schedule_images"} <= set(ours["metrics"])
-    assert ours["images"] == ours["metrics"]["images_2s"] > 0 and 1.5 < ours["seconds"] < 4
+    assert {*wanted.split(), "copied_share", "images_2s"} <= set(ours["metrics"])
     assert len(result["protocol"]["features"]) == 64
     assert runner.check(suite, tmp_path, ["control_real"]) == []
     other = dataclasses.replace(protocol, features=tmp_path / "other.npz")
@@ -301,14 +298,13 @@ def test_a_trained_arm_measures_the_contract(
 
 
 def test_every_arm_of_quality_is_a_program_for_its_data() -> None:
-    rules = quality.Protocol()
-    for arm in (*RIVALS, "ours"):
-        config = rules.arm_config(arm)
+    for arm in arm_texts("fashion_mnist"):
+        config = arm_config("fashion_mnist", arm)
         program = build(config, (28, 28, 1), 10, make_mesh(jax.devices()[:1]))
         assert program.abstract_state.g.params and config_recipe(config)
-        assert config.data.source == rules.arm_config("ours").data.source
+        assert config.data.source == arm_config("fashion_mnist", "ours").data.source
     fields = {"article", "dcgan", "wgan_gp", "sngan", "r3gan", "ours"} | set(quality.CONTROLS)
-    assert set(SUITES["quality"].arms) == fields
+    assert set(SUITES["quality"].arms) == fields == set(SUITES["pace"].arms) | set(quality.CONTROLS)
 
 
 def test_digits_are_judged_by_the_held_out_ones() -> None:

@@ -1,7 +1,7 @@
-"""Training for a given time: what a comparison at equal wall-clock needs. Imports data, program and runtime.
+"""Training by the clock: what a comparison at equal wall-clock needs. Imports data, program and runtime.
 
-The clock runs while steps run. It stands still while programs compile and while samples are scored, and there is
-no journal and no checkpoint, so an arm pays for its steps and their data alone.
+Neither compilation nor scoring counts, and there is no journal and no checkpoint, so an arm pays for its steps and
+their data alone.
 """
 
 import time
@@ -15,7 +15,7 @@ from gan_jax.data.pipeline import Pipeline
 from gan_jax.program import Program
 from gan_jax.runtime.mesh import replicated
 
-OnMark = Callable[[int, Any, int], None]
+OnMark = Callable[[int, Any], None]
 
 
 def step_seconds(program: Program, pipeline: Pipeline, least_seconds: float, least_calls: int = 20) -> float:
@@ -35,34 +35,22 @@ def step_seconds(program: Program, pipeline: Pipeline, least_seconds: float, lea
     return (time.perf_counter() - start) / (calls * program.per_dispatch)
 
 
-def train_for(
-    program: Program, pipeline: Pipeline, seed: int, marks: Sequence[float], on_mark: OnMark
-) -> tuple[int, float]:
-    """Trains from a fresh state until the last mark, whole steps, ending as near to each mark as they allow.
+def train_to(program: Program, pipeline: Pipeline, seed: int, marks: Sequence[int], on_mark: OnMark) -> None:
+    """Trains from a fresh state through the marks.
 
     Args:
         program: of the run.
         pipeline: its data.
         seed: of the state.
-        marks: seconds of training, rising, at which to stop the clock.
-        on_mark: called at each with (its number in `marks`, state, steps done); the state is valid until it returns.
-
-    Returns:
-        Steps done, and seconds on the clock.
+        marks: steps done, rising multiples of the program's steps a call, at which to pause.
+        on_mark: called at each with (its number in `marks`, state); the state is valid until it returns.
     """
-    _call(program, pipeline, _fresh(program, seed), 0)  # compiles; the state it trained is thrown away
-    state, step, elapsed = _fresh(program, seed), 0, 0.0
+    state, step = _fresh(program, seed), 0
     for number, mark in enumerate(marks):
-        resumed = time.perf_counter() - elapsed
-        while True:
-            elapsed = time.perf_counter() - resumed
-            pace = elapsed / step * program.per_dispatch if step else 0.0
-            if elapsed + pace / 2 >= mark:  # the next call would end further from the mark than this one did
-                break
+        while step < mark:
             state = _call(program, pipeline, state, step)
             step += program.per_dispatch
-        on_mark(number, state, step)
-    return step, elapsed
+        on_mark(number, state)
 
 
 def _fresh(program: Program, seed: int) -> Any:

@@ -1,9 +1,12 @@
 """Published recipes for small grey images, as changes of the default config, that the default has to beat.
 
-By name: a line of text, and the changes. Imports nothing.
+By name: a line of text, and the changes. Imports the config and the checkout.
 """
 
 from typing import Any
+
+from gan_jax.benchmark.checkout import checkout_config
+from gan_jax.config import Config
 
 # Of all rivals. Their averaged generator starts with no memory, or early scores would be those of the initial weights.
 COMMON: dict[str, Any] = {"data.batch_size": 64, "ema_half_life": {"start": 0, "end": 5_000}}
@@ -86,3 +89,29 @@ RIVALS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }
+
+
+def arm_texts(name: str) -> dict[str, str]:
+    """The arms that train, `ours` first, and a line of text on each.
+
+    Args:
+        name: of the recommended config.
+    """
+    return {"ours": f"`configs/{name}.py` as it is."} | {arm: text for arm, (text, _) in RIVALS.items()}
+
+
+def arm_config(name: str, arm: str) -> Config:
+    """The config of an arm that trains, on the data of the recommended config; its length is the suite's to set.
+
+    Args:
+        name: of the recommended config, which is arm `ours`.
+        arm: one of `arm_texts`.
+
+    Raises:
+        InputError: the package is not run from a checkout.
+    """
+    ours = checkout_config(name)
+    if arm == "ours":
+        return ours
+    data = {f"data.{field}": getattr(ours.data, field) for field in ("source", "path", "image_size", "channels")}
+    return Config().replace(data | COMMON | RIVALS[arm][1])

@@ -1,10 +1,10 @@
 """The suites, one a file."""
 
 from gan_jax.benchmark.suite import Suite
-from gan_jax.benchmark.suites import digits, quality
+from gan_jax.benchmark.suites import digits, pace, quality
 from gan_jax.errors import InputError
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (digits.SUITE, quality.SUITE)}
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (digits.SUITE, pace.SUITE, quality.SUITE)}
 
 
 def find_suite(name: str) -> Suite:

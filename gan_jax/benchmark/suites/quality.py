@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from gan_jax.benchmark.checkout import ROOT, checkout_config
-from gan_jax.benchmark.clock import step_seconds, train_for
+from gan_jax.benchmark.clock import train_to
 from gan_jax.benchmark.plots import draw_curves
-from gan_jax.benchmark.rivals import COMMON, RIVALS
-from gan_jax.benchmark.suite import Arm, Outcome, Suite, Tolerance, config_recipe
+from gan_jax.benchmark.rivals import arm_config, arm_texts
+from gan_jax.benchmark.suite import Arm, Outcome, Suite, Tolerance
+from gan_jax.benchmark.suites import pace
 from gan_jax.config import Config
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
@@ -22,7 +23,7 @@ from gan_jax.evaluation import Judge, make_judge
 from gan_jax.gan import from_state
 from gan_jax.metrics.classifier import load_classifier
 from gan_jax.metrics.frechet import moments_of
-from gan_jax.program import build
+from gan_jax.program import build, steps_per_call
 from gan_jax.runtime.mesh import batch_sharding, make_mesh
 from gan_jax.runtime.pictures import to_uint8
 
@@ -36,22 +37,26 @@ class Protocol:
     Attributes:
         config: name of the recommended config, which is arm `ours` and names the data.
         features: classifier file, from the root of the checkout.
-        marks: seconds of training at which samples are scored.
+        pace: file of suite pace, from the root of the checkout.
+        marks: seconds of training, at that pace, at which samples are scored.
         count: samples a score, against at most as many test images.
     """
 
     config: str = "fashion_mnist"
     features: Path = Path("benchmarks/features/fashion_mnist.npz")
+    pace: Path = Path("benchmarks/pace.json")
     marks: tuple[int, ...] = (60, 120, 300, 600)
     count: int = 10_000
 
-    def arm_config(self, arm: str) -> Config:
-        """The config of an arm that trains; its length is set by the clock."""
-        ours = checkout_config(self.config)
-        if arm == "ours":
-            return ours
-        data = {f"data.{name}": getattr(ours.data, name) for name in ("source", "path", "image_size", "channels")}
-        return Config().replace(data | COMMON | RIVALS[arm][1])
+    def steps(self, arm: str) -> list[int]:
+        """Steps that an arm does until each mark at its committed pace: whole calls of the compiled step.
+
+        Raises:
+            InputError: no pace of the arm as it is now is committed.
+        """
+        config, seconds = arm_config(self.config, arm), pace.median_step_seconds(ROOT / self.pace, self.config, arm)
+        call = steps_per_call(config)
+        return [call * max(1, round(mark / seconds / call)) for mark in self.marks]
 
     def facts(self) -> dict[str, Any]:
         """What the figures rest on, for the file: the weights of the feature network above all."""
@@ -86,39 +91,33 @@ class Protocol:
 
 
 def recipe(protocol: Protocol, arm: str) -> dict[str, Any]:
-    """What a training arm's figures depend on; its length is the clock's."""
-    return config_recipe(protocol.arm_config(arm), ["total_images"])
+    """What a training arm's figures depend on."""
+    return pace.recipe(protocol.config, arm) | {"steps": protocol.steps(arm)}
 
 
 def train_arm(protocol: Protocol, arm: str, seed: int) -> Outcome:
-    """Trains an arm by the clock, scoring its averaged generator at the marks."""
-    config = protocol.arm_config(arm).replace({"seed": seed})
-    judge, marks, mesh = protocol.judge, protocol.marks, make_mesh()
+    """Trains an arm for as long as the clock of suite pace allows, scoring its averaged generator at the marks."""
+    judge, marks, steps, mesh = protocol.judge, protocol.marks, protocol.steps(arm), make_mesh()
+    config = arm_config(protocol.config, arm).replace({"seed": seed})
+    # Schedules end with the run.
+    config = config.replace({"total_images": steps[-1] * config.images_per_step})
     source = load_source(config.data, "train", seed)
-    metrics: dict[str, float] = {}
     program = build(config, source.shape, source.num_classes, mesh)
+    metrics: dict[str, float] = {}
+
+    def on_mark(number: int, state: Any) -> None:
+        last = number == len(marks) - 1
+        samples = np.asarray(from_state(program, state, ()).sample(jax.random.key(seed), protocol.count))
+        found = _scores(judge, samples, FINAL if last else ("fid",))
+        metrics[f"fid_{marks[number]}s"] = found.pop("fid")
+        metrics.update(found)
+        print(f"  {arm} after {steps[number]:,} steps: fid {metrics[f'fid_{marks[number]}s']:.4g}", flush=True)
+
     lead = program.passes, program.micro_batch
     with Pipeline(source, config.data, seed, *lead, batch_sharding(mesh, axis=1)) as pipeline:
-        # Schedules end with the clock: the length of the run is what the last mark allows at the measured pace.
-        steps = max(1, round(marks[-1] / step_seconds(program, pipeline, marks[-1] / 60)))
-        config = config.replace({"total_images": steps * config.images_per_step})
-        program = build(config, source.shape, source.num_classes, mesh)
-
-        def on_mark(number: int, state: Any, step: int) -> None:
-            last = number == len(marks) - 1
-            samples = np.asarray(from_state(program, state, ()).sample(jax.random.key(seed), protocol.count))
-            found = _scores(judge, samples, FINAL if last else ("fid",))
-            metrics[f"fid_{marks[number]}s"] = found.pop("fid")
-            metrics.update(found)
-            print(
-                f"  {arm} after {marks[number]} s, {step:,} steps: fid {metrics[f'fid_{marks[number]}s']:.4g}",
-                flush=True,
-            )
-
-        step, seconds = train_for(program, pipeline, seed, marks, on_mark)
-    images = step * config.images_per_step
-    metrics |= {"floor": protocol.floor, f"images_{marks[-1]}s": images, "schedule_images": config.total_images}
-    return Outcome(metrics, seconds, images)
+        train_to(program, pipeline, seed, steps, on_mark)
+    metrics |= {"floor": protocol.floor, f"images_{marks[-1]}s": config.total_images}
+    return Outcome(metrics, marks[-1], config.total_images)
 
 
 def control(
@@ -178,16 +177,9 @@ def _scores(judge: Judge, samples: np.ndarray, metrics: tuple[str, ...]) -> dict
 
 def make_suite(protocol: Protocol) -> Suite:
     """The suite under a protocol; tests take one with little data and short marks."""
-    trained: dict[str, tuple[str, dict[str, Any]]] = {
-        "ours": (f"`configs/{protocol.config}.py` as it is.", {})
-    } | RIVALS
     arms = {
-        arm: Arm(
-            trained[arm][0],
-            functools.partial(train_arm, protocol, arm),
-            functools.partial(recipe, protocol, arm),
-        )
-        for arm in (*RIVALS, "ours")
+        arm: Arm(text, functools.partial(train_arm, protocol, arm), functools.partial(recipe, protocol, arm))
+        for arm, text in arm_texts(protocol.config).items()
     }
     arms |= {arm: Arm(text, functools.partial(control, protocol, draw)) for arm, (text, draw) in CONTROLS.items()}
     fids = {f"fid_{protocol.marks[-1]}s": Tolerance(relative=0.02), "floor": Tolerance(relative=0.02)}
@@ -216,12 +208,11 @@ def _describe(protocol: Protocol) -> str:
     marks = ", ".join(str(mark) for mark in protocol.marks)
     make = f"python -m gan_jax.features --config=configs/{protocol.config}.py --out={protocol.features}"
     return (
-        f"Equal wall-clock: every arm trains for {protocol.marks[-1]} s on all of one machine's devices, and"
+        f"Equal wall-clock: every arm trains for as many steps as one machine does in {protocol.marks[-1]} s, and"
         f" {protocol.count:,} samples of its averaged generator are scored against as many test images after {marks} s."
-        " The clock runs while steps run: it stands still while programs compile and while samples are scored, and"
-        " nothing is logged or saved. Before it starts, at least 20 steps on a state that is thrown away measure the"
-        " pace; the length of the run (schedule_images) is what the clock allows at that pace, so that schedules end"
-        " with it; then training begins afresh. fid_Ns: Fréchet distance after N s in the features of a small"
+        " The clock is that of suite pace, measured on an idle machine without compilation, scoring, logging or saving;"
+        " by counting steps the figures come out the same on a busy machine, or another one. Schedules end with the run"
+        f" (images_{protocol.marks[-1]}s). fid_Ns: Fréchet distance after N s in the features of a small"
         f" classifier, made by `{make}` and pinned by its sha256 (features); not comparable with Inception FID. floor:"
         " the same for real training images. precision, recall, density, coverage: k = 5, same features."
         " class_share_*: least and largest share of a class, percent. nn_ratio: median pixel distance to the nearest"
