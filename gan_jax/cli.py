@@ -1,27 +1,50 @@
-"""How doorways read flags and report bad input: one line, exit code 2. Imports absl, config, errors."""
+"""How doorways read flags, join other processes and report bad input: one line, exit code 2. Imports runtime."""
 
 import functools
+import hashlib
+import os
+import platform
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import platformdirs
 from absl import app, flags, logging
 
-from gan_jax.errors import InputError
+from gan_jax.errors import InputError, UnstableRun
 
 _overrides: list[str] = []
+_part: list[Callable[[int], None]] = []  # how to leave the other processes, once they have met
 
 
 def run(main: Callable[..., None], *names: str) -> None:
     """Runs a doorway.
 
-    Exit codes: 0 done, 2 bad input (one line on stderr), 130 stopped by Ctrl-C, 143 by SIGTERM.
+    Exit codes: 0 done, 2 bad input, 3 given up by the watchdog (one line on stderr each), 130 stopped by Ctrl-C,
+    143 by SIGTERM.
 
     Args:
         main: takes one text for each name.
         names: of the arguments that are not flags, all of them needed.
     """
     logging.set_verbosity(logging.WARNING)  # JAX tells at length which accelerators it did not find
+    _keep_compiled()
     app.run(lambda argv: _guarded(functools.partial(main, *argv[1:])), flags_parser=functools.partial(_parse, names))
+
+
+def _keep_compiled() -> None:
+    """Has JAX, not imported yet, keep compiled programs in the user's cache folder; its own variables go first."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    # Programs for a CPU use what it can do, and a home may be shared by different machines.
+    able = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    kind = f"{platform.machine()}-{hashlib.sha256(able.encode()).hexdigest()[:8]}"
+    folder = Path(os.environ.get("GAN_JAX_CACHE") or platformdirs.user_cache_dir("gan_jax"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "xla" / kind))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 
 def overrides() -> list[str]:
@@ -41,11 +64,52 @@ def require(name: str) -> str:
     return value
 
 
+def define_processes() -> None:
+    """Adds the flags that `join` reads."""
+    flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0, where several run and JAX knows no cluster")
+    flags.DEFINE_integer("processes", None, "how many there are; 1 alone: look for no cluster", lower_bound=1)
+    flags.DEFINE_integer("process", None, "which one this is, from 0", lower_bound=0)
+    flags.DEFINE_integer("join_seconds", 300, "that processes wait for one another at the start", lower_bound=1)
+
+
+def join(preemptible: bool = True) -> None:
+    """Joins the other processes of this command, by its flags or as JAX finds them; before any device is used.
+
+    Args:
+        preemptible: see `runtime.processes.meet`.
+
+    Raises:
+        InputError: flags are missing or wrong, or the processes cannot meet.
+    """
+    from gan_jax.runtime import processes  # loads JAX, which takes a second
+
+    given = flags.FLAGS
+    _part.append(processes.part)
+    processes.meet(
+        given.coordinator, given.processes, given.process, seconds=given.join_seconds, preemptible=preemptible
+    )
+
+
 def _guarded(main: Callable[[], None]) -> None:
+    """Runs a doorway; one of several processes leaves before the others are waited for at exit."""
+    try:
+        _explained(main)
+    except BaseException as error:
+        code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
+        for part in _part:
+            part(code)
+        raise SystemExit(code) from None
+
+
+def _explained(main: Callable[[], None]) -> None:
     try:
         main()
     except InputError as error:
         _fail(str(error))
+    except UnstableRun as error:
+        _fail(str(error), code=3)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -76,6 +140,6 @@ def _parse(names: Sequence[str], argv: Sequence[str]) -> list[str]:
     return left
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(code)

@@ -7,7 +7,6 @@ the number of devices do not change their meaning.
 
 import dataclasses
 import difflib
-import importlib.util
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True)
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Architecture = Literal["mlp", "dcgan", "resnet", "r3gan", "article"]
+Architecture = Literal["mlp", "dcgan", "resnet", "r3gan", "stylegan2", "article"]
 LossName = Literal[
     "minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic", "article_squared_error"
 ]
@@ -41,6 +40,27 @@ def _split_commas(value: Any) -> Any:
 
 
 Size = Annotated[tuple[Positive, Positive], BeforeValidator(_split_commas)]
+
+
+def _split_names(value: Any) -> Any:
+    """Reads "color,cutout" from the command line as names."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
+DIFFAUGMENT = ("color", "translation", "cutout")
+ADA = (
+    *("flip", "rotate90", "rotate", "translate", "scale", "stretch", "shift"),
+    *("brightness", "contrast", "luma_flip", "hue", "saturation", "cutout"),
+)
+# Flips, turns and negatives make another thing of a digit, a letter or a shoe: only on demand.
+ADA_DEFAULT = ("translate", "scale", "stretch", "shift", "brightness", "contrast", "hue", "saturation")
+
+
+def _check_names(field: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{field}: unknown transform {name!r}; choose from {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -89,11 +109,19 @@ class ModelConfig:
     latent_size: Positive = 64  # length of z ~ N(0, I)
     g_width: Positive = 64  # channels of the generator's widest-resolution stage
     d_width: Positive = 64  # the same for the discriminator
-    blocks: Positive = 2  # residual blocks a stage (r3gan), hidden layers (mlp)
+    blocks: Positive = 2  # residual blocks a stage (r3gan), hidden layers (mlp), of the mapping (stylegan2)
     d_norm: Literal["none", "batch", "spectral"] = "none"  # normalisation in the discriminator
     dropout: Share = 0.0  # dropout rate in the discriminator
     conditional: bool = False  # class-conditional: embedding in G, projection in D; needs labels
+    pack: Positive = 1  # examples that D judges as one (PacGAN)
+    minibatch_std: Count = 0  # examples a group whose spread D is shown; 0 = not shown
     dtype: Literal["float32", "bfloat16"] = "float32"  # of activations; parameters and losses stay float32
+
+    @model_validator(mode="after")
+    def _a_group_has_a_spread(self) -> "ModelConfig":
+        if self.minibatch_std == 1:
+            raise ValueError("minibatch_std=1 compares an example with nothing: take 4, or 0 for none")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -105,13 +133,59 @@ class LossConfig:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class PenaltyConfig:
-    """Gradient penalties of the discriminator; a weight of 0 turns one off."""
+    """What is added to the losses; a weight of 0 turns one off."""
 
     r1: Scheduled = Schedule(start=0.0)  # gamma: gamma/2 * |grad D(real)|^2
     r2: Scheduled = Schedule(start=0.0)  # gamma: gamma/2 * |grad D(fake)|^2
     wgan_gp: Annotated[float, Field(ge=0)] = 0.0  # lambda * (|grad D(between)| - 1)^2
     dragan: Annotated[float, Field(ge=0)] = 0.0  # lambda * (|grad D(near real)| - 1)^2
-    interval: Positive = 1  # D updates between penalties; weights are multiplied by it
+    interval: Positive = 1  # D updates between gradient penalties; weights are multiplied by it
+    lecam: Annotated[float, Field(ge=0)] = 0.0  # pulls each side's logits to the other's average (LeCam)
+    lecam_half_life: Annotated[float, Field(gt=0)] = 5_000  # images after which an old logit weighs one half
+    bcr: Annotated[float, Field(ge=0)] = 0.0  # |D(x) - D(moved x)|^2 of real and fake (bCR)
+    bcr_transforms: Names = ("translation",)  # of DiffAugment
+    path_length: Annotated[float, Field(ge=0)] = 0.0  # of G (stylegan2): even steps in style, even steps in image
+    path_length_interval: Positive = 4  # steps between path-length penalties; their weight is multiplied by it
+
+    @model_validator(mode="after")
+    def _known_transforms(self) -> "PenaltyConfig":
+        _check_names("bcr_transforms", self.bcr_transforms, DIFFAUGMENT)
+        if self.bcr and not self.bcr_transforms:
+            raise ValueError("bcr_transforms is empty, so bcr compares an image with itself: name one")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class AugmentConfig:
+    """What befalls every image, real or generated, on its way into D; G learns through it."""
+
+    method: Literal["none", "diffaugment", "ada"] = "none"
+    transforms: Names = ()  # of the method; empty = diffaugment: all, ada: all but flips, turns, negatives and cutout
+    p: Scheduled = Schedule(start=0.0)  # ada: probability of each transform; where it starts if adaptive
+    adaptive: bool = False  # ada: p follows how sure D is of real images
+    target: Annotated[float, Field(gt=-1, lt=1)] = 0.6  # adaptive: mean sign of real logits that p aims at
+    adaptive_images: Positive = 500_000  # adaptive: images in which p can go from 0 to 1
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The transforms in use."""
+        return self.transforms or {"none": (), "diffaugment": DIFFAUGMENT, "ada": ADA_DEFAULT}[self.method]
+
+    @model_validator(mode="after")
+    def _only_what_acts(self) -> "AugmentConfig":
+        top = max(self.p.start, self.p.end or 0.0)
+        if self.method == "none" and self.transforms:
+            raise ValueError("transforms do nothing with method=none: set method=diffaugment or method=ada")
+        if self.method != "ada" and (top or self.adaptive):
+            raise ValueError(f"p and adaptive do nothing with method={self.method}: set method=ada")
+        if self.method == "ada" and not top and not self.adaptive:
+            raise ValueError("method=ada does nothing at p=0: set p, or adaptive=true")
+        if top > 1:
+            raise ValueError("p is a probability: it must stay in 0..1")
+        if self.adaptive and self.p.end is not None:
+            raise ValueError("p either follows a schedule or D: leave out p.end or adaptive")
+        _check_names("transforms", self.transforms, ADA if self.method == "ada" else DIFFAUGMENT)
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -152,6 +226,22 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class WatchdogConfig:
+    """Looks at a run's own numbers and acts when they go wrong; counted in steps, since a fault unfolds by updates."""
+
+    enabled: bool = True  # False: nothing is looked at, nothing is done
+    interval: Positive = 50  # steps between looks
+    looks: Positive = 2  # looks in a row that must agree; a number that is not finite counts at once
+    warmup: Count = 500  # steps in which only numbers that are not finite count
+    diversity: Share = 0.02  # least spread of a generated batch, as a part of a real one's; 0 = any
+    d_loss: Annotated[float, Field(gt=0)] = 100.0  # largest adversarial loss of D; one that knows nothing has 1 or 2
+    separation: Annotated[float, Field(gt=0)] = 1.0  # warns where D ranks real above generated so surely; 2 = never
+    class_share: Share = 0.02  # warns of a class with less than this part of an even share of samples; 0 = never
+    rollbacks: Count = 3  # returns to the last healthy checkpoint; after that many the run stops with exit code 3
+    lr_factor: Annotated[float, Field(gt=0, le=1)] = 0.5  # on both learning rates, at the second return and each later
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class LogConfig:
     """How often things are written, in images seen; 0 = never. The last image always counts."""
 
@@ -171,9 +261,11 @@ class Config:
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     penalty: PenaltyConfig = PenaltyConfig()
+    augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     step: StepConfig = StepConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    watchdog: WatchdogConfig = WatchdogConfig()
     log: LogConfig = LogConfig()
     ema_half_life: Scheduled = Schedule(start=10_000)  # images after which an old generator weighs one half; 0 = no EMA
 
@@ -182,6 +274,14 @@ class Config:
         batch, parts = self.data.batch_size, self.step.accumulate
         if batch % parts:
             raise ValueError(f"data.batch_size={batch} must be divisible by step.accumulate={parts}")
+        pack, group = self.model.pack, max(1, self.model.minibatch_std)
+        if batch % (parts * pack * group):
+            raise ValueError(
+                f"data.batch_size={batch} must be divisible by step.accumulate={parts} x model.pack={pack}"
+                f" x model.minibatch_std={group}"
+            )
+        if self.model.pack > 1 and self.model.conditional:
+            raise ValueError(f"model.pack={pack} mixes classes in a pack: set model.pack=1 or model.conditional=false")
         if self.total_images < batch * self.step.critic_steps:
             raise ValueError(
                 f"total_images={self.total_images} is less than one step: raise it or lower data.batch_size"
@@ -190,7 +290,21 @@ class Config:
             raise ValueError("evaluation.features=inception needs evaluation.path: see gan_jax.features --help")
         if self.model.architecture == "article" and self.data.image_size != (28, 28):
             raise ValueError("model.architecture=article is made for data.image_size=28,28: choose dcgan")
+        self._check_regularisation()
         return self
+
+    def _check_regularisation(self) -> None:
+        height, width = self.data.image_size
+        if {"rotate", "rotate90"} & set(self.augment.transforms) and height != width:
+            raise ValueError(f"augment.transforms turns images, which needs square ones, not {height},{width}")
+        if self.augment.adaptive and self.loss.name == "article_squared_error":
+            raise ValueError("augment.adaptive needs a D that tells real from fake: choose another loss.name")
+        if self.penalty.bcr and self.augment.method != "none":
+            raise ValueError(
+                "penalty.bcr compares plain images with moved ones: set augment.method=none or penalty.bcr=0"
+            )
+        if self.penalty.path_length and self.model.architecture != "stylegan2":
+            raise ValueError("penalty.path_length needs styles: set model.architecture=stylegan2 or leave it at 0")
 
     @property
     def images_per_step(self) -> int:
@@ -251,7 +365,7 @@ def read_json(path: Path) -> Config:
         tree = json.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path} is missing: is {path.parent} a workdir of gan_jax.main?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}): restore it or take another --workdir") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path} is no config: restore it or take another --workdir")
@@ -271,16 +385,18 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] =
     path = Path(path)
     if not path.is_file():
         raise InputError(f"--config={path}: no such file")
-    spec = importlib.util.spec_from_file_location(f"gan_jax_config_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise InputError(f"--config={path}: a config is a Python file that ends in .py")
-    module = importlib.util.module_from_spec(spec)
+    # Not by importlib: it writes bytecode beside the file, and takes old bytecode for a file edited within a second.
+    names: dict[str, Any] = {"__name__": f"gan_jax_config_{path.stem}", "__file__": str(path)}
     try:
-        spec.loader.exec_module(module)
-        config = module.get_config()
+        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), names)
+        if "get_config" not in names:
+            raise InputError(f"--config={path}: defines no get_config(); see configs/ for examples")
+        config = names["get_config"]()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = " ".join(str(error).split())
         raise InputError(f"--config={path}: {type(error).__name__}: {line}") from None
     if not isinstance(config, Config):
@@ -316,4 +432,5 @@ def _assign(tree: dict[str, Any], name: str, value: Any) -> None:
             node = node[part]
     if isinstance(node[leaf], dict) and "start" not in node[leaf]:
         raise InputError(f"config.{name}: is a group; set one of its fields: {', '.join(node[leaf])}")
-    node[leaf] = None if value == "none" else value
+    is_choice = isinstance(node[leaf], str)  # where "none" is a word like others
+    node[leaf] = None if value == "none" and not is_choice else value

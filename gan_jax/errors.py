@@ -1,4 +1,4 @@
-"""The one error that a user can mend. Imports nothing."""
+"""The errors that end a command with one line. Imports nothing."""
 
 
 class InputError(Exception):
@@ -6,4 +6,12 @@ class InputError(Exception):
 
     The message is one line that names the field or file and the fix. Doorways print it
     to stderr and leave with exit code 2; nothing has been trained or written by then.
+    """
+
+
+class UnstableRun(Exception):
+    """The watchdog gave a run up.
+
+    The message is one line that names the quantity, the step and what to try. Doorways print it to stderr and leave
+    with exit code 3; the last healthy checkpoint is kept.
     """

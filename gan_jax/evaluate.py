@@ -15,12 +15,16 @@ flags.DEFINE_integer("num", None, "samples; default: the config's evaluation.cou
 flags.DEFINE_integer("seed", 0, "of the noise", lower_bound=0)
 flags.DEFINE_string("checkpoint", "newest", "newest, best, or a step number")
 flags.DEFINE_string("out", "", "file for the scores as JSON; default: scores.json in the workdir")
+cli.define_processes()
+flags.adopt_module_key_flags(cli)
 
 
 def main() -> None:
     """Flags to one call."""
     workdir = Path(cli.require("workdir"))
+    cli.join(preemptible=False)
     from gan_jax.evaluation import evaluate, table
+    from gan_jax.runtime.agreement import on_first
     from gan_jax.runtime.files import write_atomically
 
     result = evaluate(
@@ -31,8 +35,9 @@ def main() -> None:
         seed=FLAGS.seed,
         checkpoint=FLAGS.checkpoint,
     )
-    write_atomically(Path(FLAGS.out or workdir / "scores.json"), json.dumps(result, indent=2).encode())
-    print(table(result))
+    text = json.dumps(result, indent=2).encode()
+    on_first(lambda: write_atomically(Path(FLAGS.out or workdir / "scores.json"), text))
+    on_first(lambda: print(table(result)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,17 @@ from gan_jax.metrics.modes import mixture_modes
 from gan_jax.metrics.pca import fit_pca
 from gan_jax.metrics.reference import ReferenceKey, cache_folder, cached_arrays, fingerprint
 from gan_jax.metrics.scores import class_shares, classifier_score
+from gan_jax.metrics.storage import write_bytes
+from gan_jax.runtime.agreement import (
+    arrays_from_first,
+    bytes_from_first,
+    everyone,
+    first_then_others,
+    on_first,
+    together,
+)
 from gan_jax.runtime.files import writing
+from gan_jax.runtime.mesh import batch_sharding, make_mesh
 from gan_jax.runtime.pictures import to_uint8
 from gan_jax.runtime.workdir import CONFIG
 
@@ -102,12 +112,16 @@ class Judge:
         def compute() -> dict[str, np.ndarray]:
             return {"features": extract(self.network, self.held_out, sharding=self.sharding).features}
 
-        return cached_arrays(self._key("features"), compute)["features"]
+        return self._cached("features", compute)["features"]
 
     @functools.cached_property
     def _moments(self) -> Moments:
-        arrays = cached_arrays(self._key("moments"), lambda: moments_of(self._features).to_arrays())
+        arrays = self._cached("moments", lambda: moments_of(self._features).to_arrays())
         return Moments.from_arrays(arrays)
+
+    def _cached(self, kind: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
+        # All processes compute together: one that finds the arrays in its cache would leave the others waiting.
+        return compute() if jax.process_count() > 1 else cached_arrays(self._key(kind), compute)
 
     def _key(self, kind: str) -> ReferenceKey:
         return ReferenceKey(
@@ -131,10 +145,11 @@ def make_judge(
     Raises:
         InputError: the data or the feature network cannot be had.
     """
-    train, labels = _everything(load_source(data, "train", seed))
-    try:
-        held_out, test_labels = _everything(load_source(data, "test", seed))
-    except InputError:
+    train, labels = first_then_others(lambda: _everything(load_source(data, "train", seed)))
+    test = _test_split(data, seed)
+    if everyone(test is not None) and test is not None:
+        held_out, test_labels = test
+    else:
         order = np.random.default_rng(0).permutation(len(train))
         first, second = np.sort(order[: len(train) // 2]), np.sort(order[len(train) // 2 :])
         held_out, test_labels = train[second], None if labels is None else labels[second]
@@ -143,9 +158,10 @@ def make_judge(
     if kind == "auto":
         kind = "pca" if labels is None else "classifier"
     if kind == "inception":
-        network = load_inception(settings.path)
+        network = together(lambda: load_inception(settings.path))
     elif kind == "pca":
         network = fit_pca(train)
+        network = dataclasses.replace(network, variables=arrays_from_first(network.variables))
     elif labels is None or test_labels is None:
         raise InputError("config.evaluation.features=classifier needs labelled data: choose pca or inception")
     else:
@@ -153,19 +169,34 @@ def make_judge(
     return Judge(network, train, held_out[: settings.count], sharding)
 
 
+def _test_split(data: DataConfig, seed: int) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """Images and labels of the test split; None when there is none."""
+    try:
+        return _everything(load_source(data, "test", seed))
+    except InputError:
+        return None
+
+
 def _classifier(
     path: str, train: np.ndarray, labels: np.ndarray, test: np.ndarray, test_labels: np.ndarray
 ) -> FeatureNetwork:
     """The classifier at `path`, or the one of this data in the cache, trained now if it is not there."""
     if path:
-        return load_classifier(path).network
+        return together(lambda: load_classifier(path)).network
     name = fingerprint(train, labels)[:16]
     place = cache_folder() / "classifiers" / f"{name}-seed{_CLASSIFIER_SEED}.npz"
-    if not place.exists():
-        print("training the classifier whose features score the samples (once for this data)", flush=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        save_classifier(train_classifier(train, labels, test, test_labels, seed=_CLASSIFIER_SEED), place)
-    return load_classifier(place).network
+
+    def make() -> bytes:
+        if not place.exists():
+            print("training the classifier whose features score the samples (once for this data)", flush=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            save_classifier(train_classifier(train, labels, test, test_labels, seed=_CLASSIFIER_SEED), place)
+        return place.read_bytes() if jax.process_count() > 1 else b""
+
+    content = bytes_from_first(on_first(make) or b"")  # the caches of other machines may hold another or none
+    if jax.process_index() > 0:
+        write_bytes(place, content)
+    return together(lambda: load_classifier(place)).network
 
 
 def train_on_labels(data: DataConfig, out: Path, *, seed: int = 0, epochs: int = 5) -> str:
@@ -251,12 +282,13 @@ def evaluate(
     Raises:
         InputError: workdir, images, metrics or data do not fit.
     """
-    config = read_json(Path(workdir) / CONFIG)
+    config = together(lambda: read_json(Path(workdir) / CONFIG))
     points = config.data.source in POINT_SETS
     chosen = tuple(metrics or (POINT_METRICS if points else IMAGE_METRICS))
     check_metrics(chosen, POINT_METRICS if points else IMAGE_METRICS)
-    gan = None if images else load(workdir, checkpoint)
-    judge = judge_for(config)
+    mesh = make_mesh() if jax.process_count() > 1 else None  # several processes share the work
+    gan = None if images else load(workdir, checkpoint, mesh)
+    judge = judge_for(config, batch_sharding(mesh) if mesh else None)
     if isinstance(judge, ToySource):
         if gan is None:
             raise InputError(f"--images: the run in {workdir} draws points; leave --images out")
@@ -265,7 +297,8 @@ def evaluate(
                 "features": None, "step": gan.step}  # fmt: skip
     count = min(num or config.evaluation.count, len(judge.train))
     if gan is None:
-        scores = judge.scores(read_images(Path(str(images)), config.data)[:num], chosen)
+        given = together(lambda: read_images(Path(str(images)), config.data)[:num])
+        scores = judge.scores(given, chosen)
     else:
         scores = score_gan(gan, judge, num or config.evaluation.count, chosen, seed)
     return {

@@ -2,20 +2,23 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from gan_jax import config as config_lib
 from gan_jax.adversarial.state import Average, Net, State
 from gan_jax.errors import InputError
 from gan_jax.program import Program, build
+from gan_jax.runtime.agreement import together
 from gan_jax.runtime.checkpoint import Checkpoints
 from gan_jax.runtime.mesh import make_mesh
-from gan_jax.runtime.workdir import CHECKPOINTS, CONFIG, DATASET
+from gan_jax.runtime.workdir import CHECKPOINTS, CONFIG, DATASET, fixed_settings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -127,6 +130,11 @@ class Gan:
         Returns:
             Arrays with leading axis N, one a stage, and "pooled" and "logits".
         """
+        if self.config.model.pack > 1:
+            raise InputError(
+                f"config.model.pack={self.config.model.pack}: this discriminator judges packs, not single images;"
+                " train with --config.model.pack=1 for features"
+            )
         images = np.asarray(images, np.float32)
         if images.shape[1:] != self.shape:
             raise InputError(f"images have shape {images.shape[1:]}, this run was trained on {self.shape}: resize them")
@@ -145,28 +153,22 @@ def from_state(program: Program, state: State, class_names: Sequence[str]) -> Ga
     return Gan(program, state.ema, state.d, tuple(class_names), int(state.step))
 
 
-def load(workdir: str | Path, which: str = "newest") -> Gan:
-    """Loads a trained pair from its workdir alone, onto one device.
+def load(workdir: str | Path, which: str = "newest", mesh: Mesh | None = None) -> Gan:
+    """Loads a trained pair from its workdir alone.
 
     Args:
         workdir: folder of a run.
         which: "newest", "best" (lowest FID, if the run was scored) or a step number as text.
+        mesh: devices that share the work; None = one. All processes of the mesh must call it.
 
     Raises:
         InputError: no such run, or no usable checkpoint.
     """
     workdir = Path(workdir)
-    config = config_lib.read_json(workdir / CONFIG)
-    try:
-        dataset = json.loads((workdir / DATASET).read_text())
-        shape, class_names = tuple(dataset["shape"]), tuple(dataset["class_names"])
-        num_classes = int(dataset["num_classes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{workdir / DATASET} is missing or damaged: run gan_jax.main once more on this workdir"
-        ) from None
+    config, shape, num_classes, class_names = together(lambda: _facts(workdir))
     program = build(config, shape, num_classes, make_mesh(jax.local_devices()[:1]))
-    with Checkpoints(workdir / CHECKPOINTS, keep=config.log.keep) as checkpoints:
+    program = program.on_mesh(mesh) if mesh else program  # any number of devices serves here
+    with Checkpoints(workdir / CHECKPOINTS, keep=config.log.keep, settings=fixed_settings(config)) as checkpoints:
         if which == "newest":
             restored = checkpoints.restore_newest(program.abstract_state)
         else:
@@ -174,3 +176,18 @@ def load(workdir: str | Path, which: str = "newest") -> Gan:
     if restored is None:
         raise InputError(f"{workdir} holds no checkpoint yet: run gan_jax.main on it")
     return from_state(program, restored[0], class_names)
+
+
+def _facts(workdir: Path) -> tuple[config_lib.Config, tuple[int, ...], int, tuple[str, ...]]:
+    """Config, shape of an example, number and names of the classes of a run."""
+    config = config_lib.read_json(workdir / CONFIG)
+    try:
+        dataset = json.loads((workdir / DATASET).read_text())
+        shape, names = tuple(int(length) for length in dataset["shape"]), tuple(dataset["class_names"])
+        if min(shape) < 1 or math.prod(shape) > 2**28 or int(dataset["num_classes"]) < 0:
+            raise ValueError("no facts of a set")
+        return config, shape, int(dataset["num_classes"]), names
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{workdir / DATASET} is missing or damaged: run gan_jax.main once more on this workdir"
+        ) from None

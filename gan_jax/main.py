@@ -10,6 +10,8 @@ from gan_jax.config import load_config
 FLAGS = flags.FLAGS
 flags.DEFINE_string("config", "", "a config file, e.g. --config=configs/digits.py; fields by --config.a.b=value")
 flags.DEFINE_string("workdir", "", "folder of the run, e.g. --workdir=runs/digits; the same folder again resumes")
+cli.define_processes()
+flags.adopt_module_key_flags(cli)
 flags.DEFINE_bool("dry_run", False, "print the resolved config, parameters, FLOPs and memory; train nothing")
 
 
@@ -22,6 +24,7 @@ def main() -> None:
         print(describe(config))
         return
     workdir = Path(cli.require("workdir"))
+    cli.join()
     from gan_jax.training import train
 
     train(config, workdir)

@@ -5,6 +5,7 @@ Shared by training, the dry run, the benchmarks and the tests, so that all of th
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -14,10 +15,14 @@ from jax.sharding import AbstractMesh, Mesh
 
 from gan_jax import models
 from gan_jax.adversarial.game import Game
+from gan_jax.adversarial.packing import packed_shape
+from gan_jax.adversarial.running import initial
 from gan_jax.adversarial.state import Average, Net, State, init_state
-from gan_jax.adversarial.step import Batch, Metrics, batches_per_step, make_step
+from gan_jax.adversarial.step import Batch, Metrics, batches_per_step, make_step, to_float
+from gan_jax.adversarial.vitals import state_signs
 from gan_jax.config import Config
 from gan_jax.errors import InputError
+from gan_jax.models.conv import without_transforms
 from gan_jax.runtime.mesh import batch_sharding, replicated, shard_batch
 
 # Steps a call for networks without convolutions, whose step is shorter than a call from Python.
@@ -50,10 +55,18 @@ class Program:
     @functools.cached_property
     def init(self) -> Any:
         """seed (uint32 []) -> State, replicated over the mesh."""
-        make = functools.partial(
-            init_state, self.g, self.d, self.config.optimizer, self.shape, self.config.model.latent_size
-        )
-        return jax.jit(make, out_shardings=replicated(self.mesh))
+        return jax.jit(self.init_one, out_shardings=replicated(self.mesh))
+
+    @property
+    def init_one(self) -> Callable[[jax.Array], State]:
+        """The pure function that `init` compiles."""
+        config, seen = self.config, packed_shape(self.shape, self.config.model.pack)  # by the discriminator
+
+        def fresh(seed: jax.Array) -> State:
+            state = init_state(self.g, self.d, config.optimizer, seen, config.model.latent_size, seed)
+            return state.replace(running=initial(config))
+
+        return fresh
 
     @functools.cached_property
     def abstract_state(self) -> State:
@@ -76,30 +89,52 @@ class Program:
     @functools.cached_property
     def step(self) -> Any:
         """(state, batch, count int32 []) -> (state, metrics of the last of `count` steps); the state is donated."""
-        one = make_step(Game(self.g, self.d, self.config, functools.partial(shard_batch, self.mesh)))
+        place, batch_place = replicated(self.mesh), batch_sharding(self.mesh, axis=1)
+        shard = functools.partial(shard_batch, self.mesh)
+        advance = self.advance(shard)
 
-        def single(state: State, batch: Batch, count: jax.Array) -> tuple[State, Metrics]:
-            return one(state, batch)
+        def watched(state: State, batch: Batch, count: jax.Array) -> tuple[State, Metrics]:
+            state, metrics = advance(state, batch, count)
+            return state, metrics | state_signs(state, shard(to_float(batch["image"][0])))
 
-        def several(state: State, batch: Batch, count: jax.Array) -> tuple[State, Metrics]:
+        return jax.jit(
+            watched if self.config.watchdog.enabled else advance,
+            in_shardings=(place, batch_place, place),
+            out_shardings=(place, place),
+            donate_argnums=0,
+        )
+
+    def advance(self, shard: Callable[[jax.Array], jax.Array]) -> Callable[..., tuple[State, Metrics]]:
+        """The pure function `(state, batch, count, numbers=None)` that `step` compiles.
+
+        Args:
+            shard: constrains the leading axis of arrays made inside to the mesh.
+        """
+        step = make_step(Game(self.g, self.d, self.config, shard))
+
+        def one(state: State, batch: Batch, numbers: Batch | None = None) -> tuple[State, Metrics]:
+            with without_transforms(self.mesh.size > 1):
+                return step(state, batch, numbers)
+
+        def single(state: State, batch: Batch, count: jax.Array, numbers: Batch | None = None) -> tuple[State, Metrics]:
+            return one(state, batch, numbers)
+
+        def several(
+            state: State, batch: Batch, count: jax.Array, numbers: Batch | None = None
+        ) -> tuple[State, Metrics]:
             # One program for any count, so that where a run was interrupted changes no bit of it.
             def body(index: jax.Array, carry: tuple[State, Metrics]) -> tuple[State, Metrics]:
                 part = {
                     name: jax.lax.dynamic_slice_in_dim(a, index * self.passes, self.passes) for name, a in batch.items()
                 }
-                return one(carry[0], part)
+                return one(carry[0], part, numbers)
 
             first = {name: array[: self.passes] for name, array in batch.items()}
-            empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, state, first)[1])
+            shapes = jax.eval_shape(one, state, first, numbers)[1]
+            empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
             return jax.lax.fori_loop(0, count, body, (state, empty))
 
-        place, batch_place = replicated(self.mesh), batch_sharding(self.mesh, axis=1)
-        return jax.jit(
-            single if self.per_dispatch == 1 else several,
-            in_shardings=(place, batch_place, place),
-            out_shardings=(place, place),
-            donate_argnums=0,
-        )
+        return single if self.per_dispatch == 1 else several
 
     @functools.cached_property
     def generate(self) -> Any:
@@ -146,13 +181,19 @@ def build(config: Config, shape: tuple[int, ...], num_classes: int, mesh: Mesh) 
     Raises:
         InputError: batch and devices, image size and network, or labels and conditioning do not fit.
     """
-    devices, parts = mesh.size, config.step.accumulate
-    if config.data.batch_size % (devices * parts):
-        nearest = max(1, round(config.data.batch_size / (devices * parts))) * devices * parts
+    devices, parts, pack = mesh.size, config.step.accumulate, config.model.pack
+    group = max(1, config.model.minibatch_std)
+    unit = devices * parts * pack * group  # every device holds whole packs and whole groups
+    if config.data.batch_size % unit:
+        nearest = max(1, round(config.data.batch_size / unit)) * unit
+        together = (f" x packs of {pack}" if pack > 1 else "") + (f" x groups of {group}" if group > 1 else "")
         raise InputError(
             f"config.data.batch_size={config.data.batch_size} must be divisible by {devices} devices"
-            f" x {parts} micro-batches: try --config.data.batch_size={nearest}"
+            f" x {parts} micro-batches{together}: try --config.data.batch_size={nearest}"
         )
+    if len(shape) != 3 and (config.augment.method != "none" or config.penalty.bcr):
+        field = "augment.method" if config.augment.method != "none" else "penalty.bcr"
+        raise InputError(f"config.{field} transforms images, but the data are points: leave it off")
     g, d = models.build(config.model, shape, num_classes)
     return Program(config, mesh, g, d, shape, num_classes, steps_per_call(config))
 

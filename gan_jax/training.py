@@ -2,36 +2,46 @@
 
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from gan_jax.adversarial.state import State
+from gan_jax.adversarial.state import State, renewed
 from gan_jax.config import Config
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
+from gan_jax.errors import UnstableRun
 from gan_jax.evaluation import POINT_METRICS, POINT_SETS, TRAINING_METRICS, judge_for, score_gan
 from gan_jax.gan import Gan, from_state
 from gan_jax.program import Program, build
+from gan_jax.runtime.agreement import first_then_others, together
 from gan_jax.runtime.checkpoint import Checkpoints
 from gan_jax.runtime.files import write_atomically
 from gan_jax.runtime.journal import Journal
-from gan_jax.runtime.mesh import batch_sharding, make_mesh, replicated
+from gan_jax.runtime.mesh import batch_sharding, make_mesh, put, replicated
 from gan_jax.runtime.signals import StopSignal
-from gan_jax.runtime.workdir import CHECKPOINTS, DATASET, open_workdir
+from gan_jax.runtime.watchdog import Alarm, Watchdog
+from gan_jax.runtime.workdir import CHECKPOINTS, DATASET, fixed_settings, open_workdir
 
 GRID = 64  # samples in the pictures that show progress
 
 
-def train(config: Config, workdir: str | Path, devices: Sequence[jax.Device] | None = None) -> Gan:
+def train(
+    config: Config,
+    workdir: str | Path,
+    devices: Sequence[jax.Device] | None = None,
+    make_program: Callable[..., Program] = build,
+) -> Gan:
     """Trains a GAN in a workdir, or goes on where the workdir stopped.
 
     Args:
         config: the run.
         workdir: folder of the run; made if missing.
         devices: to train on; None = all.
+        make_program: for tests of the watchdog, which need a program that goes wrong.
 
     Returns:
         The trained pair.
@@ -40,11 +50,13 @@ def train(config: Config, workdir: str | Path, devices: Sequence[jax.Device] | N
         InputError: config, data, workdir and devices do not fit together.
         KeyboardInterrupt: Ctrl-C; everything was saved first.
         SystemExit: 143 after SIGTERM; everything was saved first.
+        UnstableRun: the watchdog gave up; the last healthy checkpoint is kept.
     """
     # -------------------------------------------------------------------- devices, data, program
     mesh = make_mesh(devices)
-    source = load_source(config.data, "train", config.seed)
-    program = build(config, source.shape, source.num_classes, mesh)
+    # Process 0 first: sets that have to be downloaded and prepared are, once.
+    source = first_then_others(lambda: load_source(config.data, "train", config.seed))
+    program = together(lambda: make_program(config, source.shape, source.num_classes, mesh))
     here = jax.process_index() == 0
 
     # -------------------------------------------------------------------- workdir: config.json, lock
@@ -59,14 +71,15 @@ def train(config: Config, workdir: str | Path, devices: Sequence[jax.Device] | N
             write_atomically(folder / DATASET, json.dumps(facts, indent=2).encode())
 
         # ---------------------------------------------------------------- state: the newest checkpoint, or a fresh one
-        with Checkpoints(folder / CHECKPOINTS, config.log.keep, best_metric="fid") as checkpoints:
+        with Checkpoints(folder / CHECKPOINTS, config.log.keep, "fid", fixed_settings(config)) as checkpoints:
             restored = checkpoints.restore_newest(program.abstract_state)
-            state, start = restored or (program.init(jax.device_put(np.uint32(config.seed), replicated(mesh))), 0)
+            state, start = restored or (program.init(put(np.uint32(config.seed), replicated(mesh))), 0)
 
             # ------------------------------------------------------------ loop
+            order = _data_seed(config, int(state.rollbacks))
             lead = program.passes, program.micro_batch
             with (
-                Pipeline(source, config.data, config.seed, *lead, batch_sharding(mesh, axis=1)) as pipeline,
+                Pipeline(source, config.data, order, *lead, batch_sharding(mesh, axis=1)) as pipeline,
                 Journal(
                     folder,
                     active=here,
@@ -82,7 +95,8 @@ def train(config: Config, workdir: str | Path, devices: Sequence[jax.Device] | N
 
             # ------------------------------------------------------------ close
             if step < config.total_steps:
-                print(f"stopped at step {step:,} of {config.total_steps:,}; saved, the same command resumes")
+                if here:
+                    print(f"stopped at step {step:,} of {config.total_steps:,}; saved, the same command resumes")
                 if stop.signal == signal.SIGTERM:
                     raise SystemExit(128 + signal.SIGTERM)
                 raise KeyboardInterrupt
@@ -117,29 +131,84 @@ def _loop(
 
     if step == 0 and config.log.samples_images:
         journal.grid(0, 0, picture())
-    stopping = False
+    watchdog, stopping = Watchdog(config), False
     while step < config.total_steps and not stopping:
         count = min(program.per_dispatch - step % program.per_dispatch, config.total_steps - step)
         # Any implicit copy between host and device inside the loop is an error.
         with jax.transfer_guard("disallow"):
             batch = pipeline.batch(step, program.per_dispatch)
-            state, metrics = program.step(state, batch, jax.device_put(np.int32(count), place))
+            state, metrics = program.step(state, batch, put(np.int32(count), place))
         before, step = step, step + count
         stopping, last = stop.requested(step), step == config.total_steps
         images = step * config.images_per_step
         journal.tick(step)
         if last or stopping or _crossed(config.log.metrics_images, before, step, config):
             journal.metrics(step, images, jax.device_get(metrics))
+        scoring = bool(judge) and (last or _crossed(config.evaluation.every_images, before, step, config))
+        saving = last or stopping or scoring or _crossed(config.log.checkpoint_images, before, step, config)
+        due = watchdog.due(before, step)
+        if due or saving:
+            alarm = watchdog.look(step, jax.device_get(metrics), due=due, last=last)
+            if alarm and alarm.ruinous:
+                state, step = _roll_back(program, state, step, alarm, pipeline, journal, checkpoints)
+                watchdog.reset()
+                continue
+            _warn(journal, step, alarm)
         if config.log.samples_images and (last or _crossed(config.log.samples_images, before, step, config)):
             journal.grid(step, images, picture())
-        scoring = bool(judge) and (last or _crossed(config.evaluation.every_images, before, step, config))
         found = scores() if scoring else None
         if found:
             journal.metrics(step, images, found)
-        if last or stopping or scoring or _crossed(config.log.checkpoint_images, before, step, config):
+            _warn(journal, step, watchdog.look_at_scores(step, found, program.num_classes))
+        if saving and watchdog.healthy:
             checkpoints.save(step, state, metrics=found)
+        elif saving:
+            journal.event(step, "unsaved", f"step {step:,} does not look healthy and was not saved")
     checkpoints.wait()
     return state, step
+
+
+def _roll_back(
+    program: Program,
+    state: State,
+    step: int,
+    alarm: Alarm,
+    pipeline: Pipeline,
+    journal: Journal,
+    checkpoints: Checkpoints,
+) -> tuple[State, int]:
+    """The last healthy state, or a fresh one, with fresh noise and data order from there on.
+
+    The count of rollbacks lives in the state, and all that differs follows from it. A run that is killed before its
+    next checkpoint does the steps that failed again, fails again and rolls back again.
+    """
+    config, place = program.config, replicated(program.mesh)
+    rollbacks = int(state.rollbacks) + 1
+    what = f"{alarm.quantity} at step {step:,}: {alarm.text}"
+    facts = {"quantity": alarm.quantity, "noticed": step, "rollbacks": rollbacks}
+    if rollbacks > config.watchdog.rollbacks:
+        message = f"given up after {rollbacks - 1} rollbacks; {what}; {alarm.advice}"
+        journal.event(step, "given_up", message, **facts)
+        raise UnstableRun(message)
+    restored = checkpoints.return_to(alarm.trusted, program.abstract_state)
+    state, back = restored or (program.init(put(np.uint32(config.seed), place)), 0)
+    state = state.replace(rollbacks=put(np.int32(rollbacks), place))
+    pipeline.reseed(_data_seed(config, rollbacks))
+    journal.rewind(back)
+    # Filed under the step it returned to, so that a resume from there keeps the line.
+    journal.event(back, "rollback", f"{what}; back to step {back:,} with fresh noise and data order", **facts)
+    return state, back
+
+
+def _warn(journal: Journal, step: int, alarm: Alarm | None) -> None:
+    if alarm:
+        message = f"{alarm.quantity} at step {step:,}: {alarm.text}; {alarm.advice}"
+        journal.event(step, "warning", message, quantity=alarm.quantity)
+
+
+def _data_seed(config: Config, rollbacks: int) -> int:
+    """Seed of the order of the examples."""
+    return int(renewed(jnp.uint32(config.seed), jnp.int32(rollbacks)))
 
 
 def _following(config: Config) -> tuple[str, ...]:

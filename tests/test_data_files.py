@@ -139,7 +139,7 @@ IDX_DAMAGE = {
     ),
     "a header that promises 16 EB": (
         lambda folder: _replace(folder, "train-images-idx3-ubyte", struct.pack(">4B3I", 0, 0, 8, 3, *[2**31] * 3)),
-        "holds only 0",
+        "2147483648 x 2147483648 pixels are too large",
     ),
     "no examples": (
         lambda folder: _replace(folder, "train-labels-idx1-ubyte", idx_bytes(np.zeros(0, np.uint8))),

@@ -13,19 +13,34 @@ BASE = {"errors", "config"}
 ROOMS = {
     "errors": set(),
     "config": {"errors"},
-    "cli": BASE,
+    "cli": BASE | {"runtime"},
     "adversarial": BASE,
     "models": BASE,
     "data": BASE,
     "runtime": BASE,
     "metrics": BASE,
     "program": BASE | {"adversarial", "models", "runtime"},
+    "population": BASE | {"adversarial", "data", "program", "runtime"},
+    "theory": BASE | {"adversarial"},
     "gan": BASE | {"adversarial", "program", "runtime"},
     "sampling": BASE | {"gan", "runtime"},
     "inspection": BASE | {"data", "program", "runtime"},
     "evaluation": BASE | {"data", "gan", "metrics", "runtime"},
     "training": BASE | {"adversarial", "data", "evaluation", "program", "gan", "runtime"},
-    "benchmark": BASE | {"data", "evaluation", "gan", "metrics", "program", "runtime", "training"},
+    "benchmark": BASE
+    | {
+        "adversarial",
+        "data",
+        "evaluation",
+        "gan",
+        "metrics",
+        "models",
+        "population",
+        "program",
+        "runtime",
+        "theory",
+        "training",
+    },
 }
 DOORWAYS = {"main", "sample", "evaluate", "features"}
 

@@ -17,7 +17,7 @@ from gan_jax.models import layers, r3gan
 
 KEY = jax.random.key(0, impl="rbg")  # compiles quickly
 SHAPES = [(28, 28, 1), (32, 32, 3), (48, 64, 3), (8, 8, 1)]
-BUILDS = [(name, shape) for name in ("mlp", "dcgan", "resnet", "r3gan") for shape in SHAPES]
+BUILDS = [(name, shape) for name in ("mlp", "dcgan", "resnet", "r3gan", "stylegan2") for shape in SHAPES]
 BUILDS += [("mlp", (2,)), ("article", (28, 28, 1)), ("article", (28, 28, 3))]
 SMALL = {name: (28, 28, 1) if name == "article" else (8, 8, 1) for name in models.ARCHITECTURES}
 CLASSES = 3
@@ -25,7 +25,7 @@ CLASSES = 3
 
 def make(architecture, shape, classes=0, **changes):
     widths = {} if architecture == "article" else {"g_width": 4, "d_width": 4}
-    widths |= {"blocks": 1} if architecture in ("mlp", "r3gan") else {}
+    widths |= {"blocks": 1} if architecture in ("mlp", "r3gan", "stylegan2") else {}
     settings = {"architecture": architecture, "latent_size": 6, "conditional": classes > 0, **widths, **changes}
     return models.build(ModelConfig(**settings), shape, classes)
 
@@ -93,7 +93,7 @@ def test_shapes_and_dtypes(architecture, shape, classes, dtype):
     assert dtypes([features, g_variables, d_variables, changed]) == {f32}
 
 
-@pytest.mark.parametrize("architecture", ["dcgan", "resnet", "r3gan"])
+@pytest.mark.parametrize("architecture", ["dcgan", "resnet", "r3gan", "stylegan2"])
 def test_bfloat16_is_used_inside(architecture):
     g, d = make(architecture, (32, 32, 3), dtype="bfloat16")
     for network, inputs in ((g, noise()), (d, images((32, 32, 3)))):

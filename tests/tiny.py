@@ -10,7 +10,14 @@ from gan_jax.config import Config
 from gan_jax.program import Program, build
 from gan_jax.runtime.mesh import batch_sharding, make_mesh, replicated
 
-SHAPES = {"mlp": (2,), "dcgan": (8, 8, 1), "resnet": (8, 8, 3), "r3gan": (8, 8, 1), "article": (28, 28, 1)}
+SHAPES = {
+    "mlp": (2,),
+    "dcgan": (8, 8, 1),
+    "resnet": (8, 8, 3),
+    "r3gan": (8, 8, 1),
+    "stylegan2": (8, 8, 3),
+    "article": (28, 28, 1),
+}
 ARCHITECTURES = list(SHAPES)
 
 
@@ -43,6 +50,23 @@ def tiny_config(architecture: str, changes: dict[str, Any] | None = None) -> Con
     special = {
         "mlp": {"step.per_dispatch": 3},
         "resnet": {"model.d_norm": "spectral", "model.conditional": True},
+        # With all that a state may carry; its penalty is the generator's, or it would compile for a minute.
+        "stylegan2": {
+            "model.g_width": 8,
+            "model.d_width": 8,
+            "model.blocks": 1,
+            "model.minibatch_std": 2,
+            "loss.name": "nonsaturating",
+            "penalty.r1": 0.0,
+            "penalty.r2": 0.0,
+            "penalty.lecam": 0.1,
+            "penalty.path_length": 1.0,
+            "penalty.path_length_interval": 2,
+            "augment.method": "ada",
+            "augment.adaptive": True,
+            "augment.transforms": "brightness",
+            "augment.adaptive_images": 100,
+        },
         "article": {
             "model.dropout": 0.3,
             "loss.name": "nonsaturating",

@@ -8,9 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gan_jax.adversarial import penalties
-from gan_jax.adversarial.losses import LOSSES, Loss
+from gan_jax.adversarial import ada, penalties
+from gan_jax.adversarial.diffaugment import diffaugment
+from gan_jax.adversarial.losses import LOSSES, Loss, confidence
+from gan_jax.adversarial.packing import interleave, pack
+from gan_jax.adversarial.running import blended
 from gan_jax.adversarial.state import Net
+from gan_jax.adversarial.vitals import logit_signs
 from gan_jax.config import Config, Schedule
 
 Tree = Any
@@ -54,22 +58,53 @@ class Game:
         )
         return images, changed.get("batch_stats", {})
 
-    def criticise(self, net: Net, key: jax.Array, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
-        """Logits [b] in training mode, and the discriminator's new statistics."""
+    def path_penalty(
+        self, params: Tree, key: jax.Array, labels: jax.Array, hyper: Metrics
+    ) -> tuple[jax.Array, jax.Array]:
+        """Squared distance of path lengths from their moving average (Karras et al. 2020b, eq. 4), and their mean."""
+        noise_key, image_key = jax.random.split(key)
+        z = self.shard(jax.random.normal(noise_key, (len(labels), self.config.model.latent_size)))
+        known = labels if self.config.model.conditional else None
+        styles: Any = self.g.apply({"params": params}, z, known, method="styles")
+
+        def paint(styles: jax.Array) -> jax.Array:
+            images: Any = self.g.apply({"params": params}, styles, method="paint")
+            return images
+
+        noise = self.shard(jax.random.normal(image_key, jax.eval_shape(paint, styles).shape))
+        lengths = penalties.path_lengths(paint, styles, noise)
+        target = jax.lax.stop_gradient(blended(hyper["path_mean"], jnp.mean(lengths)))
+        return jnp.mean(jnp.square(lengths - target)), jnp.mean(lengths)
+
+    def augment(self, key: jax.Array, images: jax.Array, hyper: Metrics) -> jax.Array:
+        """Images [b, H, W, C] as the discriminator sees them."""
+        settings = self.config.augment
+        if settings.method == "ada":
+            return ada.augment(key, images, hyper["augment_p"], settings.chosen, self.shard)
+        return diffaugment(key, images, settings.chosen, self.shard)
+
+    def criticise(
+        self, net: Net, key: jax.Array, images: jax.Array, labels: jax.Array, hyper: Metrics
+    ) -> tuple[jax.Array, Tree]:
+        """Logits [b / pack] of augmented images in training mode, and the discriminator's new statistics."""
         known = labels if self.config.model.conditional else None
         variables = {"params": net.params, "batch_stats": net.stats}
+        if self.config.augment.method != "none":
+            augment_key, key = jax.random.split(key)
+            images = self.augment(augment_key, images, hyper)
+        images = pack(images, self.config.model.pack)
         (logits, _), changed = self.d.apply(
             variables, images, known, train=True, rngs={"dropout": key}, mutable=["batch_stats"]
         )
         return logits, changed.get("batch_stats", {})
 
     def _logits(
-        self, net: Net, key: jax.Array, images: jax.Array, labels: jax.Array, penalise: bool
+        self, net: Net, key: jax.Array, images: jax.Array, labels: jax.Array, hyper: Metrics, penalise: bool
     ) -> tuple[jax.Array, jax.Array | None, Tree]:
-        """Logits [b], squared gradient norms [b] if asked for, and new statistics."""
+        """Logits [b / pack], squared gradient norms alike if asked for, and new statistics."""
 
         def critic(x: jax.Array) -> tuple[jax.Array, Tree]:
-            return self.criticise(net, key, x, labels)
+            return self.criticise(net, key, x, labels, hyper)
 
         if penalise:
             return penalties.squared_gradient_norms(critic, images)
@@ -77,20 +112,27 @@ class Game:
         return logits, None, stats
 
     def _both_logits(
-        self, net: Net, key: jax.Array, real: jax.Array, fake: jax.Array, labels: jax.Array, penalise: bool
+        self,
+        net: Net,
+        key: jax.Array,
+        real: jax.Array,
+        fake: jax.Array,
+        labels: jax.Array,
+        hyper: Metrics,
+        penalise: bool,
     ) -> tuple[tuple[jax.Array, jax.Array], dict[str, jax.Array], Tree]:
-        """(real, fake) logits [b] each, squared gradient norms by penalty, new statistics."""
+        """(real, fake) logits [b / pack] each, squared gradient norms by penalty, new statistics."""
         wanted = {name: penalise and self.uses(name) for name in ("r1", "r2")}
         if not self.d.cross_sample and wanted["r1"] == wanted["r2"]:
-            # One joint pass. Interleaved, not concatenated, so that each device keeps its own examples.
-            images = jnp.stack([real, fake], 1).reshape(-1, *real.shape[1:])  # [b, 2, ...] -> [2b, ...]
-            logits, squared, stats = self._logits(net, key, images, jnp.repeat(labels, 2), wanted["r1"])
+            # One joint pass.
+            images = interleave(real, fake, self.config.model.pack)  # [2b, ...]
+            logits, squared, stats = self._logits(net, key, images, jnp.repeat(labels, 2), hyper, wanted["r1"])
             pairs = logits.reshape(-1, 2)  # [2b] -> [b, 2]
             norms = {} if squared is None else dict(zip(("r1", "r2"), squared.reshape(-1, 2).T, strict=True))
             return (pairs[:, 0], pairs[:, 1]), norms, stats
         real_key, fake_key = jax.random.split(key)
-        real_logits, r1, stats = self._logits(net, real_key, real, labels, wanted["r1"])
-        fake_logits, r2, stats = self._logits(net.replace(stats=stats), fake_key, fake, labels, wanted["r2"])
+        real_logits, r1, stats = self._logits(net, real_key, real, labels, hyper, wanted["r1"])
+        fake_logits, r2, stats = self._logits(net.replace(stats=stats), fake_key, fake, labels, hyper, wanted["r2"])
         norms = {name: value for name, value in (("r1", r1), ("r2", r2)) if value is not None}
         return (real_logits, fake_logits), norms, stats
 
@@ -112,14 +154,15 @@ class Game:
             real: float32 [b, ...].
             fake: float32 [b, ...], no gradient flows to the generator.
             labels: int32 [b] of real and fake alike.
-            hyper: the scheduled numbers.
+            hyper: the scheduled numbers and `State.running`.
             penalise: whether penalties are due.
 
         Returns:
             The scalar loss, and (new statistics, metrics).
         """
         logit_key, place_key, critic_key = jax.random.split(key, 3)
-        (real_logits, fake_logits), norms, stats = self._both_logits(net, logit_key, real, fake, labels, penalise)
+        logits, norms, stats = self._both_logits(net, logit_key, real, fake, labels, hyper, penalise)
+        real_logits, fake_logits = logits
         total = jnp.mean(self.loss.discriminator(real_logits, fake_logits))
         metrics = {name: jnp.float32(0) for name in PENALTIES if self.uses(name)} | {
             "d_loss": total,
@@ -127,25 +170,62 @@ class Game:
             "fake_logit": jnp.mean(fake_logits),
             "real_sign": jnp.mean(jnp.sign(real_logits)),
         }
-        weights = self.config.penalty
+        if self.config.watchdog.enabled:
+            metrics |= logit_signs(real_logits, fake_logits)
+        if self.config.augment.adaptive:
+            metrics["confidence"] = confidence(self.loss, real_logits, fake_logits)
+        interval = self.config.penalty.interval
         for name, squared in norms.items():
             metrics[name] = jnp.mean(squared)
-            total += weights.interval * 0.5 * hyper[name] * metrics[name]
+            total += interval * 0.5 * hyper[name] * metrics[name]
 
         def critic(x: jax.Array) -> tuple[jax.Array, Tree]:
-            return self.criticise(net, critic_key, x, labels)
+            return self.criticise(net, critic_key, x, labels, hyper)
 
         if penalise and self.uses("wgan_gp"):
-            metrics["wgan_gp"] = jnp.mean(penalties.unit_gradient(critic, penalties.between(place_key, real, fake)))
-            total += weights.interval * weights.wgan_gp * metrics["wgan_gp"]
+            places = penalties.between(place_key, real, fake, self.config.model.pack)
+            metrics["wgan_gp"] = jnp.mean(penalties.unit_gradient(critic, places))
+            total += interval * hyper["wgan_gp"] * metrics["wgan_gp"]
         if penalise and self.uses("dragan"):
             metrics["dragan"] = jnp.mean(penalties.unit_gradient(critic, penalties.near(place_key, real)))
-            total += weights.interval * weights.dragan * metrics["dragan"]
+            total += interval * hyper["dragan"] * metrics["dragan"]
+        for name, value in self._logit_penalties(net, logit_key, place_key, real, fake, labels, hyper, logits).items():
+            metrics[name] = value
+            total += hyper[name] * value
         return total, (stats, metrics)
 
-    def g_loss(self, fake: jax.Array, net: Net, key: jax.Array, real: jax.Array, labels: jax.Array) -> jax.Array:
+    def _logit_penalties(
+        self,
+        net: Net,
+        key: jax.Array,
+        place_key: jax.Array,
+        real: jax.Array,
+        fake: jax.Array,
+        labels: jax.Array,
+        hyper: Metrics,
+        logits: tuple[jax.Array, jax.Array],
+    ) -> Metrics:
+        """LeCam (Tseng et al. 2021) and bCR (Zhao et al. 2020b, algorithm 1) as scalars, those that are used."""
+        found = {}
+        if self.uses("lecam"):
+            found["lecam"] = jnp.mean(penalties.lecam(*logits, hyper["lecam_real"], hyper["lecam_fake"]))
+        if self.uses("bcr"):
+            transforms = self.config.penalty.bcr_transforms
+            real_key, fake_key = jax.random.split(jax.random.fold_in(place_key, 1))  # the key itself draws places
+            real = diffaugment(real_key, real, transforms, self.shard)
+            fake = diffaugment(fake_key, fake, transforms, self.shard)
+            # The same key: dropout is no difference between an image and its copy.
+            again, _, _ = self._both_logits(net, key, real, fake, labels, hyper, penalise=False)
+            found["bcr"] = sum(
+                (jnp.mean(jnp.square(a - b)) for a, b in zip(logits, again, strict=True)), start=jnp.float32(0)
+            )
+        return found
+
+    def g_loss(
+        self, fake: jax.Array, net: Net, key: jax.Array, real: jax.Array, labels: jax.Array, hyper: Metrics
+    ) -> jax.Array:
         """The generator's scalar loss for fakes [b, ...] under the discriminator `net`, whose statistics stay."""
         fake_key, real_key = jax.random.split(key)
-        fake_logits, _ = self.criticise(net, fake_key, fake, labels)
-        real_logits = self.criticise(net, real_key, real, labels)[0] if self.loss.pairs else fake_logits
+        fake_logits, _ = self.criticise(net, fake_key, fake, labels, hyper)
+        real_logits = self.criticise(net, real_key, real, labels, hyper)[0] if self.loss.pairs else fake_logits
         return jnp.mean(self.loss.generator(real_logits, fake_logits))

@@ -20,6 +20,7 @@ class Loss(NamedTuple):
     discriminator: Callable[[Logits, Logits], jax.Array]  # (real, fake) [B] -> [B]
     generator: Callable[[Logits, Logits], jax.Array]  # (real, fake) [B] -> [B]
     pairs: bool = False  # the generator's loss needs the real logits too
+    undecided: float | None = 0.0  # logit of a discriminator that cannot tell; None: only differences have a meaning
 
 
 def minimax(real: Logits, fake: Logits) -> jax.Array:
@@ -90,12 +91,21 @@ def article_squared_error_generator(real: Logits, fake: Logits) -> jax.Array:
     return jnp.square(fake)
 
 
+def confidence(loss: Loss, real: Logits, fake: Logits) -> jax.Array:
+    """How sure D is of real examples: the mean sign of their logits, in [-1, 1] (Karras et al. 2020a, eq. 1).
+
+    The sign is about the logit at which it cannot tell; where only differences have a meaning, about the logits of
+    the fakes. 1 on the training set means that it is known by heart.
+    """
+    return jnp.mean(jnp.sign(real - (fake if loss.undecided is None else loss.undecided)))
+
+
 LOSSES: dict[str, Loss] = {
     "minimax": Loss(minimax, minimax_generator),
     "nonsaturating": Loss(minimax, nonsaturating_generator),
-    "least_squares": Loss(least_squares, least_squares_generator),
+    "least_squares": Loss(least_squares, least_squares_generator, undecided=0.5),
     "hinge": Loss(hinge, critic_generator),
-    "wasserstein": Loss(wasserstein, critic_generator),
-    "relativistic": Loss(relativistic, relativistic_generator, pairs=True),
+    "wasserstein": Loss(wasserstein, critic_generator, undecided=None),
+    "relativistic": Loss(relativistic, relativistic_generator, pairs=True, undecided=None),
     "article_squared_error": Loss(article_squared_error, article_squared_error_generator),
 }

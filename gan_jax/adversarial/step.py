@@ -12,8 +12,9 @@ import optax
 
 from gan_jax.adversarial.game import Game, Metrics
 from gan_jax.adversarial.losses import LOSSES
-from gan_jax.adversarial.schedules import ema_decay, hyperparameters
-from gan_jax.adversarial.state import Average, Net, State, adam
+from gan_jax.adversarial.running import blended, follow
+from gan_jax.adversarial.schedules import calmed, ema_decay, hyperparameters
+from gan_jax.adversarial.state import Average, Net, State, adam, renewed
 from gan_jax.config import Config
 
 Tree = Any
@@ -31,23 +32,24 @@ def to_float(images: jax.Array) -> jax.Array:
     return images.astype(jnp.float32) / 127.5 - 1 if images.dtype == jnp.uint8 else images
 
 
-def make_step(game: Game) -> Callable[[State, Batch], tuple[State, Metrics]]:
-    """Builds the pure step `(state, batch) -> (state, metrics)`.
+def make_step(game: Game) -> Callable[..., tuple[State, Metrics]]:
+    """Builds the pure step `(state, batch, numbers=None) -> (state, metrics)`.
 
     The batch is {"image": [P, b, ...], "label": [P, b]} with P = batches_per_step * accumulate
-    micro-batches of b examples. Metrics are float32 scalars of the last D update and the G update.
+    micro-batches of b examples. Metrics are float32 scalars of the last D update and the G update. `numbers` are
+    traced values in place of the config's, see `schedules.numbers_of`.
     """
     config = game.config
     updates, parts, shared = config.step.critic_steps, config.step.accumulate, config.step.shared_noise
 
-    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        hyper = hyperparameters(config, state.step)
+    def step(state: State, batch: Batch, numbers: Batch | None = None) -> tuple[State, Metrics]:
+        hyper = calmed(hyperparameters(config, state.step, numbers), state.rollbacks, config.watchdog.lr_factor)
         reals = [game.shard(to_float(images)) for images in batch["image"]]
         labels = list(batch["label"]) if "label" in batch else [jnp.zeros(len(real), jnp.int32) for real in reals]
         # Derived, never stored: the same step draws the same noise before and after a resume.
-        root = jax.random.fold_in(jax.random.key(state.seed), state.step)
+        root = jax.random.fold_in(jax.random.key(renewed(state.seed, state.rollbacks)), state.step)
         keys = jax.random.split(root, (updates + 1, parts, 3))
-        g_net, d_net = state.g, state.d
+        g_net, d_net, running = state.g, state.d, state.running
 
         # Discriminator: `updates` updates of `parts` micro-batches each; the generator stands still.
         for update in range(updates):
@@ -62,33 +64,46 @@ def make_step(game: Game) -> Callable[[State, Batch], tuple[State, Metrics]]:
                     g_net = g_net.replace(stats=g_stats)
                 due = (state.step * updates + update) % config.penalty.interval == 0
                 grads, d_stats, metrics = _d_gradients(
-                    game, d_net, d_key, reals[at], jax.lax.stop_gradient(fake), labels[at], hyper, due
+                    game, d_net, d_key, reals[at], jax.lax.stop_gradient(fake), labels[at], hyper | running, due
                 )
                 d_net = d_net.replace(stats=d_stats)
                 collected.append((grads, metrics))
             d_grads, metrics = _mean(collected)
-            d_net = _descend(d_net, d_grads, adam(config.optimizer, hyper["d_lr"], hyper["beta2"]))
+            d_net = _descend(d_net, d_grads, adam(config.optimizer, hyper["d_lr"], hyper["beta2"], hyper["beta1"]))
+            running = follow(config, running, metrics)
 
         # Generator: through the updated discriminator, on the last fakes or on fresh ones.
         collected = []
         for part in range(parts):
-            noise_key, _, g_key = keys[updates, part]
+            noise_key, path_key, g_key = keys[updates, part]
             if shared:
                 at, fake, pull = passes[part]
             else:
                 at = (batches_per_step(config) - 1) * parts + part
                 fake, pull, g_net = _generate_with_pullback(game, g_net, noise_key, labels[at])
-            value, cotangent = jax.value_and_grad(game.g_loss)(fake, d_net, g_key, reals[at], labels[at])
-            collected.append((pull(cotangent)[0], {"g_loss": value, "diversity": jnp.mean(jnp.std(fake, axis=0))}))
+            known = hyper | running
+            value, cotangent = jax.value_and_grad(game.g_loss)(fake, d_net, g_key, reals[at], labels[at], known)
+            grads = pull(cotangent)[0]
+            found = {"g_loss": value, "diversity": jnp.mean(jnp.std(fake, axis=0))}
+            if game.uses("path_length"):
+                due = state.step % config.penalty.path_length_interval == 0
+                more, found["path_length"], length = _path_gradients(game, g_net, path_key, labels[at], known, due)
+                grads = jax.tree.map(jnp.add, grads, more)
+                mean = running["path_mean"]
+                found["path_mean"] = jnp.where(due, blended(mean, length), mean)
+            collected.append((grads, found))
         g_grads, g_metrics = _mean(collected)
-        g_net = _descend(g_net, g_grads, adam(config.optimizer, hyper["g_lr"], hyper["beta2"]))
+        running = {name: g_metrics.get(name, value) for name, value in running.items()}
+        g_net = _descend(g_net, g_grads, adam(config.optimizer, hyper["g_lr"], hyper["beta2"], hyper["beta1"]))
 
         decay = ema_decay(config.images_per_step, hyper["ema_half_life"])
         new = Average(g_net.params, g_net.stats)
         ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.ema, new)
         metrics |= g_metrics | {"d_gradient": optax.tree.norm(d_grads), "g_gradient": optax.tree.norm(g_grads)}
         metrics |= {"d_lr": hyper["d_lr"], "g_lr": hyper["g_lr"]}
-        return State(step=state.step + 1, seed=state.seed, g=g_net, d=d_net, ema=ema), metrics
+        if config.augment.method == "ada":
+            metrics["augment_p"] = (hyper | running)["augment_p"]
+        return state.replace(step=state.step + 1, g=g_net, d=d_net, ema=ema, running=running), metrics
 
     return step
 
@@ -128,6 +143,26 @@ def _d_gradients(
     if game.config.penalty.interval == 1:
         return gradients(True)(net.params)
     return jax.lax.cond(due, gradients(True), gradients(False), net.params)
+
+
+def _path_gradients(
+    game: Game, g_net: Net, key: jax.Array, labels: jax.Array, hyper: Metrics, due: jax.Array
+) -> tuple[Tree, jax.Array, jax.Array]:
+    """Weighted gradients of the path-length penalty, the penalty and the mean length; zeros when it is not due."""
+    interval = game.config.penalty.path_length_interval
+
+    def penalise(params: Tree) -> tuple[Tree, jax.Array, jax.Array]:
+        def loss(params: Tree) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+            penalty, length = game.path_penalty(params, key, labels, hyper)
+            return interval * hyper["path_length"] * penalty, (penalty, length)
+
+        grads, (penalty, length) = jax.grad(loss, has_aux=True)(params)
+        return grads, penalty, length
+
+    def skip(params: Tree) -> tuple[Tree, jax.Array, jax.Array]:
+        return jax.tree.map(jnp.zeros_like, params), jnp.float32(0), jnp.float32(0)
+
+    return penalise(g_net.params) if interval == 1 else jax.lax.cond(due, penalise, skip, g_net.params)
 
 
 def _mean(collected: list[Any]) -> Any:

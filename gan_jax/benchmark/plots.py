@@ -3,7 +3,9 @@
 import importlib.util
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +21,16 @@ def require_matplotlib() -> None:
         raise InputError("the benchmark draws its plots with matplotlib: pip install 'gan-jax[benchmark]'")
 
 
-def draw_curves(result: Result, path: Path, prefix: str, label: str, floor: str = "") -> Path:
-    """Draws metrics PREFIX_{N}s over N seconds on a logarithmic axis, mean and range over seeds, a line an arm.
+def draw_curves(
+    result: Result,
+    path: Path,
+    prefix: str,
+    label: str,
+    floor: str = "",
+    unit: str = "s",
+    across: str = "seconds of training",
+) -> Path:
+    """Draws metrics PREFIX_{N}UNIT over N on logarithmic axes, mean and range over seeds, a line an arm.
 
     Args:
         result: content of a SUITE.json.
@@ -28,6 +38,8 @@ def draw_curves(result: Result, path: Path, prefix: str, label: str, floor: str 
         prefix: of the metrics' names, e.g. "fid".
         label: of the vertical axis.
         floor: a metric, the same for all arms, drawn as a dashed line; empty = none.
+        unit: what follows N in the metrics' names.
+        across: label of the horizontal axis.
 
     Returns:
         The path.
@@ -41,7 +53,7 @@ def draw_curves(result: Result, path: Path, prefix: str, label: str, floor: str 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     names = {name for record in result["records"] for name in record["metrics"]}
-    marks = {int(found[1]): name for name in names if (found := re.fullmatch(rf"{prefix}_(\d+)s", name))}
+    marks = {int(found[1]): name for name in names if (found := re.fullmatch(rf"{prefix}_(\d+){unit}", name))}
     arms = list(dict.fromkeys(record["arm"] for record in result["records"]))
     for arm in arms:
         points = {mark: _finite(values_of(result, arm, marks[mark])) for mark in sorted(marks)}
@@ -59,17 +71,53 @@ def draw_curves(result: Result, path: Path, prefix: str, label: str, floor: str 
     axes.set_xscale("log")
     axes.set_xticks(sorted(marks), [str(mark) for mark in sorted(marks)])
     axes.minorticks_off()
-    axes.set_xlabel("seconds of training")
+    axes.set_xlabel(across)
     axes.set_ylabel(label)
     axes.grid(True, alpha=0.3)
     if arms:
         axes.legend(fontsize="small", ncols=2)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})  # the same bytes for the same figures
-    write_atomically(path, buffer.getvalue())
-    return path
+    return _save(figure, path)
 
 
 def _finite(values: list[float | None]) -> np.ndarray:
     """Those above 0, which a logarithmic axis can show."""
     return np.array([value for value in values if value is not None and value > 0], np.float64)
+
+
+def draw_dots(result: Result, path: Path, metrics: Sequence[str]) -> Path:
+    """Draws a panel a metric, a row an arm and a dot a seed.
+
+    Args:
+        result: content of a SUITE.json.
+        path: the PNG.
+        metrics: those that no arm has are left out.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: matplotlib is missing, or the file cannot be written.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    arms = list(dict.fromkeys(record["arm"] for record in result["records"]))
+    shown = [name for name in metrics if any(name in record["metrics"] for record in result["records"])]
+    figure = Figure(figsize=(3 * max(len(shown), 1) + 2, 0.3 * len(arms) + 1.2), layout="constrained")
+    panels = figure.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, shown, strict=False):
+        for row, arm in enumerate(arms):
+            values = [value for value in values_of(result, arm, name) if value is not None]
+            axes.plot(values, [row] * len(values), "o", alpha=0.5, color="C1" if arm.endswith("ours") else "C0")
+        axes.set_xlabel(name)
+        axes.grid(True, alpha=0.3)
+    panels[0].set_yticks(range(len(arms)), arms)
+    panels[0].invert_yaxis()
+    return _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})  # the same bytes for the same figures
+    write_atomically(path, buffer.getvalue())
+    return path

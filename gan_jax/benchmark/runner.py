@@ -1,5 +1,6 @@
 """Measures what a suite's file lacks, or a cheap part again to compare with it. Imports the room's results, tables."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ def run(suite: Suite, out: Path, seeds: int, arms: Sequence[str] | None, suites:
     Args:
         suite: what to measure.
         out: folder of the files; made if missing.
-        seeds: 0 to seeds - 1 are measured.
+        seeds: 0 to seeds - 1 are measured, and those trained side by side with them.
         arms: some of the suite's; None = all.
         suites: all of them by name, for the page.
 
@@ -27,18 +28,26 @@ def run(suite: Suite, out: Path, seeds: int, arms: Sequence[str] | None, suites:
     chosen = suite.chosen(arms)
     path = out / f"{suite.name}.json"
     result, session = open_result(path, suite, chosen), Session.current()
-    missing = [(arm, seed) for seed in range(seeds) for arm in chosen if (arm, seed) not in finished(result)]
-    print(f"{suite.name}: {len(missing)} of {seeds * len(chosen)} to be measured", flush=True)
+    wanted = [(arm, seed) for seed in range(seeds) for arm in chosen if suite.arms[arm].wants(seed)]
+    missing = [pair for pair in wanted if pair not in finished(result)]
+    print(f"{suite.name}: {len(missing)} of {len(wanted)} to be measured", flush=True)
+    written = -math.inf
     for arm, seed in missing:
+        if (arm, seed) in finished(result):
+            continue  # trained side by side with an earlier seed
         print(f"{suite.name}: {arm}, seed {seed}", flush=True)
         start = time.monotonic()
-        outcome = suite.arms[arm].run(seed)
-        result = add_record(path, result, suite, arm, seed, outcome, session)
-        values = "  ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
-        print(f"{suite.name}: {arm}, seed {seed}, {time.monotonic() - start:.0f} s: {values}", flush=True)
-        write_tables(out, suites)
-    if not missing:
-        write_tables(out, suites)
+        for number, outcome in suite.arms[arm].measure(seed).items():
+            if (arm, number) in finished(result):
+                continue
+            result = add_record(path, result, suite, arm, number, outcome, session)
+            values = "  ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
+            print(f"{suite.name}: {arm}, seed {number}, {time.monotonic() - start:.0f} s: {values}", flush=True)
+        # The records are safe already; many quick arms need not draw every plot again.
+        if time.monotonic() - written > 10:
+            write_tables(out, suites)
+            written = time.monotonic()
+    write_tables(out, suites)
 
 
 def check(suite: Suite, out: Path, arms: Sequence[str] | None = None) -> list[str]:

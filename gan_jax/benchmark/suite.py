@@ -62,11 +62,23 @@ class Arm:
         text: what it is, in a line of the generated page.
         run: seed -> what it measures; raises InputError before it works if something is missing.
         recipe: settings that its figures depend on, JSON values by name; a file never mixes two recipes.
+        together: seed -> what it and the seeds that are trained side by side with it measure; None = one at a time.
+        seeds: how many are measured at most; None = as many as asked for.
     """
 
     text: str
     run: Callable[[int], Outcome]
     recipe: Callable[[], Mapping[str, Any]] = dict
+    together: Callable[[int], Mapping[int, Outcome]] | None = None
+    seeds: int | None = None
+
+    def measure(self, seed: int) -> Mapping[int, Outcome]:
+        """What a seed measures, and the seeds that come with it."""
+        return {seed: self.run(seed)} if self.together is None else self.together(seed)
+
+    def wants(self, seed: int) -> bool:
+        """Whether a seed is among those that are measured."""
+        return self.seeds is None or seed < self.seeds
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,11 +70,14 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self.arrays["image"])
 
-    def gather(self, arrays: Mapping[str, Any], indices: Any) -> dict[str, Any]:
+    @staticmethod
+    def gather(arrays: Mapping[str, Any], indices: Any) -> dict[str, Any]:
         """Examples by index, for NumPy and JAX arrays alike: the host reads with it, the device jits it.
 
+        It knows no source, so that it compiles once for all sources of a kind and size.
+
         Args:
-            arrays: `self.arrays`, on the host or on a device.
+            arrays: `arrays` of a source, on the host or on a device.
             indices: integers of any shape [...].
 
         Returns:

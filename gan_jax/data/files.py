@@ -3,13 +3,14 @@
 import gzip
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from gan_jax.config import DataConfig
 from gan_jax.data.arrays import ArraySource, labelled
-from gan_jax.data.images import fit_array
+from gan_jax.data.images import MAX_PIXELS, fit_array
 from gan_jax.errors import InputError
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # where Debian's dataset-fashion-mnist puts its files
@@ -86,6 +87,7 @@ def read_idx(path: Path, kind: str) -> np.ndarray:
             wanted = 1
             for length in shape:
                 wanted *= length
+            _check_pixels(path, shape[1:])
             size = 0
             while size <= wanted and (piece := file.read(min(PIECE, wanted - size + 1))):
                 pieces.append(piece)
@@ -98,6 +100,12 @@ def read_idx(path: Path, kind: str) -> np.ndarray:
     if not wanted:
         raise InputError(f"{path} holds no {kind}: fetch the file again")
     return np.frombuffer(b"".join(pieces), np.uint8).reshape(shape)
+
+
+def _check_pixels(path: Path, size: Sequence[int]) -> None:
+    """Refuses images that would take gigabytes to resize; `size` begins with height and width."""
+    if len(size) > 1 and size[0] * size[1] > MAX_PIXELS:
+        raise InputError(f"{path}: images of {size[0]} x {size[1]} pixels are too large: give at most {MAX_PIXELS}")
 
 
 def load_idx(folder: Path, split: str, config: DataConfig) -> ArraySource:
@@ -196,6 +204,7 @@ def _check_images(path: Path, key: str, images: np.ndarray) -> None:
             f"{path}: {key!r} is {images.dtype} {list(images.shape)}: save uint8 [N, height, width] or"
             " [N, height, width, 1, 3 or 4], values 0 to 255"
         )
+    _check_pixels(path, images.shape[1:])
 
 
 def _last_class(path: Path, key: str, labels: np.ndarray) -> int:

@@ -83,7 +83,14 @@ class Pipeline:
     """
 
     def __init__(
-        self, source: Source, config: DataConfig, seed: int, passes: int, batch: int, sharding: NamedSharding
+        self,
+        source: Source,
+        config: DataConfig,
+        seed: int,
+        passes: int,
+        batch: int,
+        sharding: NamedSharding,
+        twin: "Pipeline | None" = None,
     ) -> None:
         """Places the set on the devices, or gets ready to stream it.
 
@@ -94,6 +101,7 @@ class Pipeline:
             passes: micro-batches a step consumes, P.
             batch: examples a micro-batch, b, over all devices.
             sharding: of arrays [P, b, ...]; splits b alone.
+            twin: an open pipeline of the same source and sharding in another order, whose resident set is used.
         """
         if config.residency == "device":
             source = in_memory(source, config.threads)
@@ -106,7 +114,11 @@ class Pipeline:
         if isinstance(source, ArraySource) and config.residency != "stream":
             megabytes = sum(array.nbytes for array in source.arrays.values()) / 2**20
             self.resident = config.residency == "device" or megabytes <= config.resident_mb
-        if self.resident and isinstance(source, ArraySource):
+        self._arrays: dict[str, jax.Array] = {}
+        self._gather: Any = None
+        if self.resident and twin is not None:
+            self._arrays, self._gather = twin._arrays, twin._gather
+        elif self.resident and isinstance(source, ArraySource):
             everywhere = NamedSharding(sharding.mesh, PartitionSpec())
             self._arrays = {name: _place(array, everywhere) for name, array in source.arrays.items()}
             self._gather = jax.jit(source.gather, out_shardings=sharding)
@@ -133,6 +145,14 @@ class Pipeline:
             self._restart(step, steps)
         self._expected = (step + steps, steps)
         return {name: self._assemble(part) for name, part in next(self._stream).items()}
+
+    def reseed(self, seed: int) -> None:
+        """Puts the examples into another order, from the next batch on."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream, self._expected = None, (-1, -1)
+        self._order.close()
+        self._order = Order(seed, len(self._source))
 
     def close(self) -> None:
         """Ends the threads and lets the devices' memory go."""

@@ -6,8 +6,8 @@ Imports arrays and images; tensorflow_datasets only when such a set is asked for
 import contextlib
 import difflib
 import logging
+import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,7 @@ def _open(name: str, split: str, config: DataConfig) -> Any:
     """The random-access records of a split."""
     import tensorflow_datasets as tfds
 
-    folder = str(Path(config.path).expanduser()) if config.path else None
+    folder = os.path.expanduser(config.path) if config.path else None
     try:
         builder = tfds.builder(name, data_dir=folder)
         if not builder.is_prepared():

@@ -1,6 +1,7 @@
 """From `config.data` to a source of examples: the one table of sources. Imports the readers."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from gan_jax.config import DataConfig
@@ -30,7 +31,17 @@ def load_source(config: DataConfig, split: str = "train", seed: int = 0) -> Sour
     """
     if split not in ("train", "test"):
         raise InputError(f"split {split!r} is unknown: choose train or test")
-    path = Path(config.path).expanduser()
+    try:
+        return _open(config, split, seed)
+    except MemoryError as error:
+        raise InputError(
+            f"the examples of config.data.source={config.source} do not fit into memory ({error}):"
+            " lower config.data.image_size, or take --config.data.residency=stream"
+        ) from None
+
+
+def _open(config: DataConfig, split: str, seed: int) -> Source:
+    path = Path(os.path.expanduser(config.path))  # unlike pathlib's, it leaves an unknown ~user as it is
     match config.source:
         case "ring":
             return load_ring(split, seed)

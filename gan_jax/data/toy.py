@@ -73,7 +73,8 @@ class StackedSource(ArraySource):
     def __len__(self) -> int:
         return len(self.arrays["table"])
 
-    def gather(self, arrays: Mapping[str, Any], indices: Any) -> dict[str, Any]:
+    @staticmethod
+    def gather(arrays: Mapping[str, Any], indices: Any) -> dict[str, Any]:
         """Composes examples by index, see `ArraySource.gather`."""
         triples = arrays["table"][indices]  # [..., 3]
         images = arrays["image"][triples][..., 0]  # [..., 3, H, W]

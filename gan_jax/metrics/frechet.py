@@ -1,6 +1,6 @@
 """Fréchet distance between two sets of features, from moments that are gathered in float64. NumPy only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class Moments:
         return {"count": np.array(self.count, np.int64), "mean": self.mean, "scatter": self.scatter}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Any]) -> "Moments":
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> "Moments":
         """The inverse of `to_arrays`."""
         return cls(int(arrays["count"]), np.asarray(arrays["mean"]), np.asarray(arrays["scatter"]))
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gan_jax.config import ModelConfig
 from gan_jax.errors import InputError
-from gan_jax.models import article, dcgan, mlp, r3gan, resnet
+from gan_jax.models import article, dcgan, mlp, r3gan, resnet, stylegan2
 from gan_jax.models.layers import check_image_size
 
 ARCHITECTURES: dict[str, ModuleType] = {
@@ -16,6 +16,7 @@ ARCHITECTURES: dict[str, ModuleType] = {
     "dcgan": dcgan,
     "resnet": resnet,
     "r3gan": r3gan,
+    "stylegan2": stylegan2,
     "article": article,
 }
 
@@ -39,6 +40,7 @@ def build(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -> tupl
     common = {"num_classes": num_classes if config.conditional else 0, "dtype": jnp.dtype(config.dtype)}
     g = {"shape": shape, "latent_size": config.latent_size, "width": config.g_width, "blocks": config.blocks}
     d = {"width": config.d_width, "blocks": config.blocks, "norm": config.d_norm, "dropout": config.dropout}
+    d["minibatch_std"] = config.minibatch_std
     _check_used(config)
     return _make(module.Generator, g | common), _make(module.Discriminator, d | common)
 
@@ -81,8 +83,9 @@ def _check_used(config: ModelConfig) -> None:
     for name, network, field in (
         ("g_width", module.Generator, "width"),
         ("d_width", module.Discriminator, "width"),
-        ("blocks", module.Discriminator, "blocks"),
+        ("blocks", module.Generator, "blocks"),
         ("dropout", module.Discriminator, "dropout"),
+        ("minibatch_std", module.Discriminator, "minibatch_std"),
     ):
         value, unset = getattr(config, name), getattr(default, name)
         if field not in _fields(network) and value != unset:

@@ -1,4 +1,4 @@
-"""Convolutions with one meaning and the lowering that suits each platform. Imports JAX only.
+"""Convolutions with one meaning and the lowering that suits each platform. Imports JAX, `transformed`.
 
 XLA is good at every convolution on TPU and GPU, and at most of them on CPU. The few that it
 is slow at there are written in another, mathematically identical form, chosen when the
@@ -12,7 +12,9 @@ transposed convolution, in an up-convolution and in the penalty of a strided one
 XLA runs 25 times slower on CPU. Derivatives are reverse mode; forward mode (`jax.jvp`) is not defined.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -21,8 +23,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
+from gan_jax.models import transformed
+
 Padding = Literal["SAME", "VALID"]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
+_transforms = ContextVar("transforms", default=True)
 
 
 class _Geometry(NamedTuple):
@@ -33,6 +38,24 @@ class _Geometry(NamedTuple):
     stride: int
     padding: tuple[tuple[int, int], tuple[int, int]]
     groups: int
+    transforms: bool  # whether a CPU may use them
+
+
+@contextmanager
+def without_transforms(when: bool = True) -> Iterator[None]:
+    """Convolutions traced inside use no transforms on CPU.
+
+    For programs of several devices: their weight gradients are summed over devices while still transformed, which
+    is several times as much to exchange.
+
+    Args:
+        when: False changes nothing.
+    """
+    token = _transforms.set(_transforms.get() and not when)
+    try:
+        yield
+    finally:
+        _transforms.reset(token)
 
 
 def conv(x: Array, kernel: Array, stride: int = 1, padding: Padding = "SAME", groups: int = 1) -> Array:
@@ -72,7 +95,7 @@ def up_conv(x: Array, kernel: Array) -> Array:
 
 def _geometry(size: Sequence[int], window: Sequence[int], stride: int, padding: Padding, groups: int) -> _Geometry:
     rows, columns = lax.padtype_to_pads(size, window, (stride, stride), padding)
-    return _Geometry((size[0], size[1]), (window[0], window[1]), stride, (rows, columns), groups)
+    return _Geometry((size[0], size[1]), (window[0], window[1]), stride, (rows, columns), groups, _transforms.get())
 
 
 # ---------------------------------------------------------------- the three maps and their derivatives
@@ -168,9 +191,33 @@ def _cpu_form(native: Callable[..., Array], a: Array, b: Array, geometry: _Geome
         pairs = zip(jnp.split(a, geometry.groups, -1), jnp.split(b, geometry.groups, -1), strict=True)
         one = geometry._replace(groups=1)
         return jnp.concatenate([_cpu_form(native, part_a, part_b, one) for part_a, part_b in pairs], -1)
+    plan = _plan(native, a, b, geometry)
+    if plan is not None:
+        return _TRANSFORMED[native](a, b, plan)
     if native is _native_weight_gradient and _products_pay(a, b, geometry):
         return _products_weight_gradient(a, b, geometry)
     return native(a, b, geometry)
+
+
+_TRANSFORMED = {
+    _native_forward: transformed.forward,
+    _native_input_gradient: transformed.input_gradient,
+    _native_weight_gradient: transformed.weight_gradient,
+}
+
+
+def _plan(native: Callable[..., Array], a: Array, b: Array, geometry: _Geometry) -> transformed.Plan | None:
+    """The transform to use, the same for the three maps of a layer, or None."""
+    (height, width), (rows, columns) = geometry.size, geometry.kernel
+    square = height == width and rows == columns and geometry.padding[0] == geometry.padding[1]
+    exact = a.dtype == jnp.float32  # with fewer digits a transform loses too many
+    if not (geometry.transforms and square and exact and rows > 1 and geometry.stride <= 2):
+        return None
+    channels = b.shape[2] if native is not _native_weight_gradient else a.shape[3]
+    low, high = geometry.padding[0]
+    result = (height + low + high - rows) // geometry.stride + 1
+    shape = transformed.Shape(height, result, rows, geometry.stride, low)
+    return transformed.choose_plan(shape, len(a), channels, b.shape[3])
 
 
 def _products_pay(x: Array, g: Array, geometry: _Geometry) -> bool:

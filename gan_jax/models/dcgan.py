@@ -12,6 +12,7 @@ from gan_jax.models.layers import (
     Dense,
     Initializer,
     LabelledNoise,
+    MinibatchStd,
     Projection,
     UpConv,
     named_features,
@@ -68,13 +69,14 @@ class Discriminator(nn.Module):
     num_classes: int = 0
     norm: Literal["none", "batch", "spectral"] = "none"
     dropout: float = 0.0
+    minibatch_std: int = 0
     dtype: Any = jnp.float32
     kernel_init: Initializer = _GLOROT
 
     @property
     def cross_sample(self) -> bool:
         """Whether an example's logit depends on the rest of the batch."""
-        return self.norm == "batch"
+        return self.norm == "batch" or self.minibatch_std > 0
 
     @nn.compact
     def __call__(self, images: Array, labels: Array | None = None, *, train: bool) -> tuple[Array, dict[str, Array]]:
@@ -99,6 +101,7 @@ class Discriminator(nn.Module):
             stages.append(x)
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
         features = named_features(stages, stages[-1].astype(jnp.float32).mean((1, 2)))
+        x = MinibatchStd(self.minibatch_std, name="minibatch")(x, train=train)
         flat = x.reshape(len(x), -1).astype(jnp.float32)  # [B, h, w, C] -> [B, h * w * C]
         logits = Dense(1, kernel_init=self.kernel_init, spectral=spectral, name="out")(flat, train=train)[:, 0]
         project = Projection(self.num_classes, spectral=spectral, name="projection")

@@ -1,5 +1,6 @@
 """Layers that the architectures share, and the rule for image sizes. Imports JAX, Flax, conv and errors only."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -178,6 +179,37 @@ class BatchNorm(nn.Module):
             return table(_known(labels)).reshape(wide).astype(x.dtype)  # [B, C] -> [B, 1, 1, C]
 
         return x * (1 + look_up("scale", nn.initializers.normal(0.02))) + look_up("offset", nn.initializers.zeros)
+
+
+class MinibatchStd(nn.Module):
+    """Appends a channel that says how much a group of examples differs (Karras et al. 2018, section 3).
+
+    Groups are `group` consecutive examples, so that their size and members do not depend on the devices. Outside
+    training the channel holds the average of what training saw: what D says of an image then depends on it alone.
+
+    Attributes:
+        group: examples a group; 0 = the layer does nothing.
+    """
+
+    group: int
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Maps [B, ..., C] to [B, ..., C + 1]; B is divisible by the group in training."""
+        if not self.group:
+            return x
+        kept = self.variable("batch_stats", "spread", jnp.zeros, ())
+        spread = jnp.broadcast_to(kept.value, len(x))
+        if train:
+            groups = x.astype(jnp.float32).reshape(-1, self.group, math.prod(x.shape[1:]))  # [B, ...] -> [B / m, m, N]
+            deviation = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8).mean(
+                1
+            )  # [B / m]; the root's gradient is infinite at 0
+            spread = jnp.broadcast_to(deviation[:, None], groups.shape[:2]).reshape(-1)  # [B / m, m] -> [B]
+            if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+                kept.value = 0.9 * kept.value + 0.1 * lax.stop_gradient(deviation.mean())
+        wide = spread.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))  # [B] -> [B, 1, ...]
+        return jnp.concatenate([x, jnp.broadcast_to(wide, (*x.shape[:-1], 1))], -1)
 
 
 class LabelledNoise(nn.Module):

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from gan_jax.models.layers import Dense, LabelledNoise, Projection, named_features
+from gan_jax.models.layers import Dense, LabelledNoise, MinibatchStd, Projection, named_features
 
 D_NORMS = ("none", "spectral")
 _HE = nn.initializers.he_normal()
@@ -42,12 +42,13 @@ class Discriminator(nn.Module):
     blocks: int = 2
     num_classes: int = 0
     norm: Literal["none", "spectral"] = "none"
+    minibatch_std: int = 0
     dtype: Any = jnp.float32
 
     @property
     def cross_sample(self) -> bool:
         """Whether an example's logit depends on the rest of the batch."""
-        return False
+        return self.minibatch_std > 0
 
     @nn.compact
     def __call__(self, images: Array, labels: Array | None = None, *, train: bool) -> tuple[Array, dict[str, Array]]:
@@ -60,7 +61,8 @@ class Discriminator(nn.Module):
             x = nn.leaky_relu(dense(x, train=train), 0.2)
             stages.append(x)
         features = named_features(stages, x)
-        logits = Dense(1, spectral=spectral, name="out")(features["pooled"], train=train)[:, 0]
+        seen = MinibatchStd(self.minibatch_std, name="minibatch")(features["pooled"], train=train)
+        logits = Dense(1, spectral=spectral, name="out")(seen, train=train)[:, 0]
         project = Projection(self.num_classes, spectral=spectral, name="projection")
         logits += project(features["pooled"], labels, train=train)
         return logits, features

@@ -10,6 +10,7 @@ from gan_jax.models.layers import (
     BatchNorm,
     Conv,
     Dense,
+    MinibatchStd,
     Projection,
     average_pool,
     named_features,
@@ -106,12 +107,13 @@ class Discriminator(nn.Module):
     width: int = 128
     num_classes: int = 0
     norm: Literal["none", "spectral"] = "none"
+    minibatch_std: int = 0
     dtype: Any = jnp.float32
 
     @property
     def cross_sample(self) -> bool:
         """Whether an example's logit depends on the rest of the batch."""
-        return False
+        return self.minibatch_std > 0
 
     @nn.compact
     def __call__(self, images: Array, labels: Array | None = None, *, train: bool) -> tuple[Array, dict[str, Array]]:
@@ -134,6 +136,7 @@ class Discriminator(nn.Module):
             x = block(x, train=train)
             stages.append(x)
         pooled = nn.relu(x).astype(jnp.float32).sum((1, 2))
-        logits = Dense(1, kernel_init=_LINEAR, spectral=spectral, name="out")(pooled, train=train)[:, 0]
+        seen = MinibatchStd(self.minibatch_std, name="minibatch")(pooled, train=train)
+        logits = Dense(1, kernel_init=_LINEAR, spectral=spectral, name="out")(seen, train=train)[:, 0]
         logits += Projection(self.num_classes, spectral=spectral, name="projection")(pooled, labels, train=train)
         return logits, named_features(stages, pooled)

@@ -8,9 +8,14 @@ A checkpoint is a folder `STEP/` of Orbax arrays, named by their path in the sta
 on our classes, and `record.json`. Nothing in it is ever unpickled.
 """
 
+import dataclasses
+import errno
+import functools
 import logging
 import math
 import shutil
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -44,22 +49,34 @@ class Checkpoints:
         damaged: steps that `restore_newest` found unusable, with the reason.
     """
 
-    def __init__(self, folder: Path, keep: int = 2, best_metric: str | None = "fid") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        keep: int = 2,
+        best_metric: str | None = "fid",
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         """Opens a folder of checkpoints, which need not exist yet.
 
         Args:
             folder: holds one folder a step.
             keep: newest checkpoints to keep.
             best_metric: the one with the lowest value of this metric is kept, too; None = no such.
+            settings: of the run, JSON values by name, stored with each checkpoint; one of other settings is unusable.
         """
         self.folder = folder.absolute()  # Orbax takes no relative paths
         self.damaged: dict[int, str] = {}
-        self._keep, self._best_metric = keep, best_metric
+        self._keep, self._best_metric, self._settings = keep, best_metric, dict(settings or {})
         self._at: int | None = None  # the step last saved or restored
         self._pending: Record | None = None  # of a save that has been started
+        self._values: dict[str, np.ndarray] = {}  # of that save, until they are summed up in the background
         _silence_orbax()
         self._orbax = ocp.StandardCheckpointer(
-            async_options=ocp.options.AsyncOptions(post_finalization_callback=self._seal)
+            async_options=ocp.options.AsyncOptions(
+                post_finalization_callback=self._seal,
+                # Else Orbax's writers wait for minutes for a folder that could not be made, and the process with them.
+                create_directories_asynchronously=False,
+            )
         )
 
     # ------------------------------------------------------------------ writing
@@ -89,16 +106,17 @@ class Checkpoints:
             return
         self.wait()
         leaves = integrity.named_leaves(state)
+        self._values = {name: integrity.on_host(leaf) for name, leaf in leaves.items()}
         self._pending = Record(
             step,
-            {name: (*integrity.signature(leaf), integrity.checksum(leaf)) for name, leaf in leaves.items()},
+            {name: (*integrity.signature(leaf), 0) for name, leaf in leaves.items()},
             {name: float(value) if math.isfinite(value) else None for name, value in (metrics or {}).items()},
-            dict(meta or {}),
+            {**(meta or {}), **({integrity.SETTINGS: self._settings} if self._settings else {})},
         )
         arrays = {name: leaf for name, leaf in leaves.items() if leaf.size}  # Orbax stores no empty arrays
 
         def write() -> None:
-            on_first(lambda: self._make_room(step))
+            on_first(lambda: self._make_room(step, sum(values.nbytes for values in self._values.values())))
             self._orbax.save(self.folder / str(step), arrays)
 
         self._guard(step, write)
@@ -114,7 +132,7 @@ class Checkpoints:
             step = self._pending.step
             self._guard(step, self._orbax.wait_until_finished)
             self._guard(step, lambda: on_first(self._prune))
-            self._pending = None
+            self._pending, self._values = None, {}
 
     def close(self) -> None:
         """Waits and frees Orbax's threads.
@@ -144,7 +162,9 @@ class Checkpoints:
         try:
             action()
         except Exception as error:
-            self._at = self._pending = None
+            self._at, self._pending, self._values = None, None, {}
+            for unfinished in self._unfinished(step):  # gives the space back
+                shutil.rmtree(unfinished, ignore_errors=True)
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(
@@ -152,18 +172,23 @@ class Checkpoints:
                 "make it writable, then give the same command again; earlier checkpoints are untouched"
             ) from error
 
-    def _make_room(self, step: int) -> None:
-        """Moves damaged steps aside and clears what a killed run left; on process 0."""
+    def _make_room(self, step: int, size: int) -> None:
+        """Moves damaged steps aside, clears what a killed run left, and checks for `size` free bytes; on process 0."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.iterdir():
             if _UNFINISHED in leftover.name or leftover.name.endswith(_DOOMED):
-                shutil.rmtree(leftover)
+                _remove(leftover)
         for bad in sorted(self.damaged):
             source, target = self.folder / str(bad), self.folder / f"damaged-{bad}"
             if source.exists():
-                if target.exists():
-                    shutil.rmtree(target)
+                _remove(target)
                 source.rename(target)
+        probe = self.folder / f"{step}{_UNFINISHED}-probe"  # a refusal is raised here, on all processes alike
+        probe.mkdir()
+        probe.rmdir()
+        free = shutil.disk_usage(self.folder).free
+        if free < size:  # Orbax would say so in many tracebacks
+            raise OSError(errno.ENOSPC, f"it takes {size:,} bytes, {free:,} are free")
         later = [other for other in self.steps() if other >= step]
         if later:
             raise CheckpointError(
@@ -172,10 +197,19 @@ class Checkpoints:
             )
 
     def _seal(self) -> None:
-        """Adds the record to the finished files just before Orbax gives the folder its name; on process 0."""
+        """Adds the record to the finished files just before Orbax gives the folder its name; on process 0.
+
+        In a thread of Orbax, so that the loop need not wait for the checksums.
+        """
         assert self._pending is not None
-        (folder,) = self.folder.glob(f"{self._pending.step}{_UNFINISHED}*")
-        integrity.write_record(folder, self._pending)
+        leaves = self._pending.leaves
+        leaves = {name: (*leaves[name][:2], integrity.checksum(values)) for name, values in self._values.items()}
+        self._values = {}
+        (folder,) = self._unfinished(self._pending.step)
+        integrity.write_record(folder, dataclasses.replace(self._pending, leaves=leaves))
+
+    def _unfinished(self, step: int) -> list[Path]:
+        return list(self.folder.glob(f"{step}{_UNFINISHED}*"))
 
     def _prune(self) -> None:
         """Deletes all but the newest and the best; on process 0, after a save is complete."""
@@ -183,9 +217,17 @@ class Checkpoints:
         kept = {*steps[-self._keep :], self._best()}
         for step in steps:
             if step not in kept:
-                doomed = self.folder / f"{step}{_DOOMED}"
-                (self.folder / str(step)).rename(doomed)  # first, so that no half-deleted step is ever listed
-                shutil.rmtree(doomed)
+                self._delete(step)
+
+    def _delete_after(self, step: int) -> None:
+        for later in self.steps():
+            if later > step:
+                self._delete(later)
+
+    def _delete(self, step: int) -> None:
+        doomed = self.folder / f"{step}{_DOOMED}"
+        (self.folder / str(step)).rename(doomed)  # first, so that no half-deleted step is ever listed
+        _remove(doomed)
 
     # ------------------------------------------------------------------ reading
 
@@ -193,7 +235,8 @@ class Checkpoints:
         """Steps on disk in rising order, as this process sees them, unchecked."""
         if not self.folder.is_dir():
             return []
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal() and path.is_dir())
+        names = [path.name for path in self.folder.iterdir()]
+        return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
 
     def record(self, step: int) -> Record:
         """What a checkpoint says about itself: metrics, meta, arrays.
@@ -254,11 +297,38 @@ class Checkpoints:
         self._at = step
         return state, step
 
+    def return_to(self, latest: int, abstract: PyTree) -> tuple[PyTree, int] | None:
+        """Goes back in a run that went wrong: loads an older step and deletes those after it.
+
+        Args:
+            latest: the newest whole step up to this one is taken; without one, the oldest that is whole.
+            abstract: see `restore_newest`.
+
+        Returns:
+            The state and its step; None when no checkpoint is usable.
+
+        Raises:
+            CheckpointError: the last save could not be written.
+        """
+        self.wait()
+        steps = self._agreed_steps()
+        self._at = None
+        for step in sorted(steps, key=lambda step: (step > latest, abs(step - latest))):
+            state, reason = self._try(step, abstract)
+            if not reason:
+                on_first(functools.partial(self._delete_after, step))
+                self._at = step
+                return state, step
+            self.damaged[step] = reason
+            _LOG.warning("checkpoint %d is unusable, trying another one: %s", step, reason)
+        return None
+
     def _try(self, step: int, abstract: PyTree) -> tuple[PyTree, str]:
         """The state of a step, or why it is unusable; all processes come to the same verdict."""
         folder, state, reason = self.folder / str(step), None, ""
         try:
             record = self.record(step)
+            integrity.check_settings(record, self._settings)
             integrity.check_structure(record, abstract)
             if jax.process_index() == 0:
                 integrity.check_files(folder, record)
@@ -311,12 +381,37 @@ def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
+def _remove(path: Path) -> None:
+    """Deletes a folder, or whatever else has its name."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _silence_orbax() -> None:
     """Drops Orbax's log lines: what matters in them is raised as errors of our own."""
-    log = logging.getLogger("absl")
-    if _not_orbax not in log.filters:
-        log.addFilter(_not_orbax)
+    for name in ("absl", "asyncio"):
+        log = logging.getLogger(name)
+        if _not_orbax not in log.filters:
+            log.addFilter(_not_orbax)
+
+    if sys.unraisablehook is not _late_future:
+        _former_hook[:] = [sys.unraisablehook]
+        sys.unraisablehook = _late_future
 
 
 def _not_orbax(entry: logging.LogRecord) -> bool:
-    return "/orbax/" not in entry.pathname
+    """False for Orbax's own lines, and for asyncio's about the second of two files that Orbax could not write."""
+    trace = entry.exc_info[2] if entry.name == "asyncio" and entry.exc_info else None
+    frames = traceback.extract_tb(trace) if trace else []
+    return not any("/orbax/" in path for path in (entry.pathname, *(frame.filename for frame in frames)))
+
+
+_former_hook: list[Any] = []  # what Python did with errors that nobody can catch, before ours
+
+
+def _late_future(failure: Any) -> None:
+    """Drops TensorStore's traceback about a second array, told to an event loop that the first failure has closed."""
+    if "Event loop is closed" not in str(failure.exc_value):
+        _former_hook[0](failure)

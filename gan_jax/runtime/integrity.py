@@ -17,6 +17,7 @@ from gan_jax.runtime.files import write_atomically
 PyTree = Any
 
 RECORD = "record.json"
+SETTINGS = "settings"  # of the run, in the record's meta
 _TIMES = "_CHECKPOINT_METADATA"  # Orbax's time stamps, still being written when all else is done; not needed to read
 
 
@@ -55,8 +56,8 @@ def signature(leaf: Any) -> tuple[str, tuple[int, ...]]:
     return str(leaf.dtype), tuple(leaf.shape)
 
 
-def checksum(leaf: Any) -> int:
-    """CRC-32 of an array's bytes, in C order; on every process, for any sharding."""
+def on_host(leaf: Any) -> np.ndarray:
+    """An array's values on every process, for any sharding; a view on a CPU device, a copy from any other."""
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     if isinstance(leaf, jax.Array):
@@ -64,8 +65,30 @@ def checksum(leaf: Any) -> int:
             leaf = leaf.addressable_data(0)  # a handle of its own: `leaf` would keep the copy and not be donatable
         elif not leaf.is_fully_addressable:
             leaf = multihost_utils.process_allgather(leaf, tiled=True)
-    host = np.ascontiguousarray(jax.device_get(leaf))
-    return zlib.crc32(host.reshape(-1).view(np.uint8).data)  # [...] -> [bytes]
+    return np.asarray(jax.device_get(leaf))
+
+
+def checksum(values: np.ndarray) -> int:
+    """CRC-32 of an array's bytes, in C order."""
+    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)  # [...] -> [bytes]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What two sets of settings do not agree on, e.g. "seed was 0 and is now 3"; empty if nothing."""
+    changed = [name for name in now if name in before and before[name] != now[name]]
+    shown = ", ".join(f"{name} was {before[name]!r} and is now {now[name]!r}" for name in changed[:3])
+    return shown + (f" (and {len(changed) - 3} more)" if len(changed) > 3 else "")
+
+
+def check_settings(record: Record, settings: Mapping[str, Any]) -> None:
+    """Compares the settings of the run that wrote a checkpoint with those wanted.
+
+    Raises:
+        InputError: names the fields that differ. Fields that only one side has do not count.
+    """
+    stored = record.meta.get(SETTINGS)
+    if isinstance(stored, dict) and (found := differences(stored, settings)):
+        raise InputError(f"written by a run with other settings: {found}")
 
 
 def check_structure(record: Record, abstract: PyTree) -> None:
@@ -92,7 +115,7 @@ def check_leaves(record: Record, leaves: Mapping[str, Any]) -> None:
         InputError: names the first array that changed.
     """
     for name, leaf in leaves.items():
-        if checksum(leaf) != record.leaves[name][2]:
+        if checksum(on_host(leaf)) != record.leaves[name][2]:
             raise InputError(f"{name} is not what was written (checksum)")
 
 
@@ -107,7 +130,16 @@ def write_record(folder: Path, record: Record) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != _TIMES
     }
-    body = json.dumps(dataclasses.asdict(dataclasses.replace(record, files=files)))
+    seal(folder, dataclasses.replace(record, files=files))
+
+
+def seal(folder: Path, record: Record) -> None:
+    """Writes a record with its own checksum.
+
+    Raises:
+        InputError: the operating system refused.
+    """
+    body = json.dumps(dataclasses.asdict(record))
     write_atomically(folder / RECORD, json.dumps({"crc32": zlib.crc32(body.encode()), "body": body}).encode())
 
 
@@ -126,7 +158,7 @@ def read_record(folder: Path) -> Record:
         record = Record(**body)
     except FileNotFoundError:
         raise InputError(f"{RECORD} is missing") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{RECORD} is damaged ({one_line(error)})") from None
     if str(record.step) != folder.name:
         raise InputError(f"{RECORD} belongs to step {record.step}")
@@ -140,6 +172,8 @@ def check_files(folder: Path, record: Record) -> None:
         InputError: names the first file that is missing or changed.
     """
     for name, (size, crc) in record.files.items():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"{RECORD} names {name}, a file outside the checkpoint")
         try:
             content = (folder / name).read_bytes()
         except OSError as error:

@@ -20,6 +20,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
+from gan_jax.runtime import board
 from gan_jax.runtime.files import write_atomically, writing
 from gan_jax.runtime.pictures import draw_picture, to_png
 from gan_jax.runtime.progress import Progress
@@ -64,12 +65,7 @@ class Journal:
         _drop_pictures(self._samples, start_step)
         self._progress = Progress(total_images)
         self._append({"event": "start", "step": start_step, "time": _now(), **_environment()})
-        with writing(workdir / TENSORBOARD):
-            from tensorboardX import SummaryWriter  # here, since the other processes need not load it
-
-            # purge_step: TensorBoard hides what an earlier attempt wrote from there on.
-            purge = start_step * images_per_step + 1
-            self._board = SummaryWriter(str(workdir / TENSORBOARD), purge_step=purge)
+        self._board = self._open_board(start_step)
 
     def tick(self, step: int) -> None:
         """Moves the progress on; cheap enough for every step."""
@@ -94,9 +90,7 @@ class Journal:
             scalars["images_per_second"] = (images - self._last[1]) / (now - self._last[0])
         self._last = now, images
         self._append({"step": step, "images": images, "time": _now(), **scalars})
-        with writing(self._path.parent / TENSORBOARD):
-            for name, value in scalars.items():
-                self._board.add_scalar(name, value, images)
+        board.add_scalars(self._board, images, scalars)
         self._progress.values({name: value for name, value in scalars.items() if name in values})
 
     def grid(self, step: int, images: int, samples: np.ndarray) -> None:
@@ -110,9 +104,9 @@ class Journal:
         if not self._active:
             return
         picture = draw_picture(np.asarray(samples))
-        write_atomically(self._samples / f"step_{step:08d}.png", to_png(picture))
-        with writing(self._path.parent / TENSORBOARD):
-            self._board.add_image("samples", picture, images, dataformats="HWC" if picture.ndim == 3 else "HW")
+        png, colours = to_png(picture), 3 if picture.ndim == 3 else 1
+        write_atomically(self._samples / f"step_{step:08d}.png", png)
+        board.add_picture(self._board, images, "samples", picture.shape[:2], colours, png)
 
     def event(self, step: int, kind: str, message: str, **fields: Any) -> None:
         """Writes down and says something that happened, e.g. a damaged checkpoint or a stop.
@@ -127,17 +121,28 @@ class Journal:
             self._append({"event": kind, "step": step, "time": _now(), "message": message, **fields})
             self._progress.say(message)
 
+    def rewind(self, step: int) -> None:
+        """Drops measurements and pictures later than `step`, which the run does again from there; events stay."""
+        if not self._active:
+            return
+        _drop_lines(self._path, step, keep_events=True)
+        _drop_pictures(self._samples, step, keep_first=True)
+        self._last = None
+        self._board = self._open_board(step)
+
+    def _open_board(self, step: int) -> Path:
+        """A new event file, which hides what an earlier attempt wrote after this step."""
+        return board.open_board(self._path.parent / TENSORBOARD, step * self._images_per_step + 1)
+
     def say(self, text: str) -> None:
         """Writes a line to stderr, without breaking the progress bar; also after `close`."""
         if self._active:
             self._progress.say(text)
 
     def close(self) -> None:
-        """Flushes everything."""
+        """Leaves the progress bar as it is; all else is written already."""
         if self._active:
             self._progress.close()
-            with writing(self._path.parent / TENSORBOARD):
-                self._board.close()
 
     def __enter__(self) -> Self:
         return self
@@ -154,8 +159,8 @@ class Journal:
             file.write(json.dumps(_plain(line), allow_nan=False) + "\n")
 
 
-def _drop_lines(path: Path, start_step: int) -> None:
-    """Keeps the whole lines up to `start_step`; none of them at 0."""
+def _drop_lines(path: Path, start_step: int, keep_events: bool = False) -> None:
+    """Keeps the whole lines up to `start_step`, none of them at 0; or all events too."""
     if not path.exists():
         return
     with writing(path):
@@ -164,7 +169,7 @@ def _drop_lines(path: Path, start_step: int) -> None:
     for line in old.splitlines():
         try:
             entry = json.loads(line)
-            keep = 0 < start_step >= int(entry["step"])
+            keep = 0 < start_step >= int(entry["step"]) or (keep_events and "event" in entry)
         except (ValueError, KeyError, TypeError):  # cut in half when the run was killed
             keep = False
         if keep:
@@ -174,10 +179,10 @@ def _drop_lines(path: Path, start_step: int) -> None:
         write_atomically(path, new)
 
 
-def _drop_pictures(folder: Path, start_step: int) -> None:
+def _drop_pictures(folder: Path, start_step: int, keep_first: bool = False) -> None:
     for path in folder.glob("step_*.png"):
         number = path.stem.removeprefix("step_")
-        if number.isdecimal() and (int(number) > start_step or start_step == 0):
+        if number.isdecimal() and (int(number) > start_step or (start_step == 0 and not keep_first)):
             with writing(path):
                 path.unlink()
 

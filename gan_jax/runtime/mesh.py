@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 
@@ -21,6 +22,16 @@ def replicated(mesh: Mesh | AbstractMesh) -> NamedSharding:
 def batch_sharding(mesh: Mesh | AbstractMesh, axis: int = 0) -> NamedSharding:
     """Devices share the given axis: 0 for a batch [B, ...], 1 for micro-batches [P, b, ...]."""
     return NamedSharding(mesh, PartitionSpec(*([None] * axis), "data"))
+
+
+def put(value: np.ndarray | np.generic, sharding: NamedSharding) -> jax.Array:
+    """Moves to the devices what every process has; `jax.device_put` would first compare it between them, each time."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(value, sharding)
+    whole = np.asarray(value)
+    places = sharding.addressable_devices_indices_map(whole.shape)
+    parts = [jax.device_put(whole[index], device) for device, index in places.items()]
+    return jax.make_array_from_single_device_arrays(whole.shape, sharding, parts)
 
 
 def shard_batch(mesh: Mesh | AbstractMesh, array: jax.Array) -> jax.Array:

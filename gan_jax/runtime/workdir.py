@@ -6,19 +6,25 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import jax
+
 from gan_jax.config import Config, read_json, to_dict
 from gan_jax.errors import InputError
-from gan_jax.runtime.agreement import from_first, on_first
+from gan_jax.runtime.agreement import bytes_from_first, from_first, on_first, together
 from gan_jax.runtime.files import write_atomically, writing
+from gan_jax.runtime.integrity import differences
 
 CONFIG = "config.json"  # the settings, by settle_config
 DATASET = "dataset.json"  # facts of the data that a reader of the workdir needs
 CHECKPOINTS = "checkpoints"  # by runtime/checkpoint.py
+LOCK = ".lock"
+OWNER = ".owner"  # the same words in a closed file: NFS and mounted buckets show those of an open one late
 
 # These may differ when a run goes on: they say how long, how often, from where and how fast, not what is learnt.
 # (A new total_images stretches those schedules that end at the last image.)
@@ -30,8 +36,10 @@ MAY_CHANGE = (
     "data.resident_mb",
     "data.threads",
     "step.per_dispatch",
+    "watchdog.",
 )
 
+_SEEN_WITHIN = 30.0  # seconds that a network file system may take to show a new file
 _NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # some network file systems
 
 
@@ -53,18 +61,39 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
     Every process of a run calls it; process 0 holds the lock.
 
     Raises:
-        InputError: another run holds it, or it cannot be made or written.
+        InputError: another run holds it, it cannot be made or written, or not all processes see the same folder.
     """
     file = on_first(lambda: _take_lock(workdir))
     try:
+        if jax.process_count() > 1:
+            token = bytes_from_first(_owner(workdir))
+            together(lambda: _check_shared(workdir, token))
         yield
     finally:
         if file is not None:
             file.close()
 
 
+def _owner(workdir: Path) -> bytes:
+    """Who holds the folder, as written there; empty when nobody ever did."""
+    path = workdir / OWNER
+    return b"held by " + path.read_bytes() if path.exists() else b""
+
+
+def _check_shared(workdir: Path, owner: bytes) -> None:
+    """Checks that this process sees what process 0 wrote: else it could not read the checkpoints back."""
+    end = time.monotonic() + _SEEN_WITHIN
+    while _owner(workdir) != owner:
+        if time.monotonic() > end:
+            raise InputError(
+                f"workdir {workdir} is not the same folder on {socket.gethostname()} as on process 0's machine: "
+                "take a --workdir that all machines share"
+            )
+        time.sleep(0.2)
+
+
 def _take_lock(workdir: Path) -> TextIO:
-    path = workdir / ".lock"
+    path, here = workdir / LOCK, f"pid {os.getpid()} on {socket.gethostname()}\n"
     with writing(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
     with writing(path):
@@ -80,11 +109,13 @@ def _take_lock(workdir: Path) -> TextIO:
                 f"workdir {workdir} is in use by another run ({owner}): stop it, or take another --workdir"
             ) from None
         logging.getLogger(__name__).warning("%s: this file system has no locks; start no second run here", workdir)
+        write_atomically(workdir / OWNER, here.encode())
         return open(os.devnull)
     with writing(path):
         file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+        file.write(here)
         file.flush()
+    write_atomically(workdir / OWNER, here.encode())
     return file
 
 
@@ -105,26 +136,26 @@ def settle_config(workdir: Path, config: Config) -> bool:
 
 def _settle(workdir: Path, config: Config) -> bool:
     path = workdir / CONFIG
-    tree = to_dict(config)
-    content = json.dumps(tree, indent=2).encode() + b"\n"
+    content = json.dumps(to_dict(config), indent=2).encode() + b"\n"
     if not path.exists():
         if (workdir / CHECKPOINTS).exists():
             raise InputError(f"{path} is missing but {workdir} holds checkpoints: restore it or take another --workdir")
         write_atomically(path, content)
         return False
-    before, now = _flat(to_dict(read_json(path))), _flat(tree)
-    changed = [name for name in now if before.get(name) != now[name]]
-    fixed = [name for name in changed if not name.startswith(MAY_CHANGE)]
-    if fixed:
-        shown = ", ".join(f"{name} was {before.get(name)!r} and is now {now[name]!r}" for name in fixed[:3])
-        more = f" (and {len(fixed) - 3} more)" if len(fixed) > 3 else ""
+    before = read_json(path)
+    if fixed := differences(fixed_settings(before), fixed_settings(config)):
         raise InputError(
-            f"{workdir} holds a run with other settings: {shown}{more}: "
-            "take another --workdir, or give the same settings"
+            f"{workdir} holds a run with other settings: {fixed}: take another --workdir, or give the same settings"
         )
-    if changed:
+    if before != config:
         write_atomically(path, content)
     return True
+
+
+def fixed_settings(config: Config) -> dict[str, Any]:
+    """The fields that must stay as they are when a run goes on, by dotted name, as JSON gives them back."""
+    flat = _flat(json.loads(json.dumps(to_dict(config))))
+    return {name: value for name, value in flat.items() if not name.startswith(MAY_CHANGE)}
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

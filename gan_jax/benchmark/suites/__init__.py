@@ -1,10 +1,22 @@
 """The suites, one a file."""
 
 from gan_jax.benchmark.suite import Suite
-from gan_jax.benchmark.suites import digits, pace, quality
+from gan_jax.benchmark.suites import digits, modes, pace, quality, reliability, scaling, stability, theory, throughput
 from gan_jax.errors import InputError
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (digits.SUITE, pace.SUITE, quality.SUITE)}
+_ALL = (
+    digits.SUITE,
+    modes.SUITE,
+    modes.MNIST_SUITE,
+    pace.SUITE,
+    quality.SUITE,
+    reliability.SUITE,
+    scaling.SUITE,
+    stability.SUITE,
+    theory.SUITE,
+    throughput.SUITE,
+)
+SUITES: dict[str, Suite] = {suite.name: suite for suite in _ALL}
 
 
 def find_suite(name: str) -> Suite:

@@ -1,0 +1,278 @@
+"""Suite `throughput`: how long a step takes, against PyTorch on the same work and against the machine's limit."""
+
+import dataclasses
+import functools
+import importlib.util
+import math
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from gan_jax.benchmark import running
+from gan_jax.benchmark.checkout import checkout_config
+from gan_jax.benchmark.contests import (
+    CONTESTS,
+    Contest,
+    examples_of,
+    fresh,
+    noises_of,
+    our_step,
+    pacgan_ring,
+    peak_megabytes,
+)
+from gan_jax.benchmark.flops import step_flops
+from gan_jax.benchmark.layer_times import time_layers
+from gan_jax.benchmark.rounds import alternate, matrix_product, product_gflop, ratio
+from gan_jax.benchmark.suite import Arm, Outcome, Range, Suite, config_recipe
+from gan_jax.config import Config
+from gan_jax.errors import InputError
+from gan_jax.population.members import Population, make_population
+from gan_jax.population.training import Feed
+
+_SAME_LOSS, _SAME_ARRAYS = 1e-4, 2e-3  # disagreement with the twin that rounding explains
+_TRIES = 6  # seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How long to measure.
+
+    Attributes:
+        rounds: blocks a side, in turns.
+        block_seconds: length of a block, at least one step.
+        contests: the nets.
+        penalised: the contest whose penalties are weighed.
+        config: of the start-up and pipeline arms, by name.
+        images: PNG files that the pipeline arm streams.
+        starts: warm starts.
+        layers: contests whose convolutions are timed one by one.
+    """
+
+    rounds: int = 5
+    block_seconds: float = 2.0
+    contests: dict[str, Contest] = dataclasses.field(default_factory=lambda: dict(CONTESTS))
+    penalised: str = "dcgan28"
+    config: str = "fashion_mnist"
+    images: int = 2_000
+    starts: int = 5
+    layers: tuple[str, ...] = ("dcgan28", "dcgan64", "sngan32")
+
+    def members(self) -> dict[str, Config]:
+        """Configs of three sizes for the population arm, the suite's ring first."""
+        ring = pacgan_ring()
+        small = {"model.g_width": 32, "model.d_width": 32}
+        images = {"data.source": "digits", "data.image_size": 8, "data.batch_size": 16, "ema_half_life": 10_000}
+        return {
+            "ring400": ring,
+            "ring32": ring.replace(small),
+            "dcgan": Config().replace(images | {"model.architecture": "dcgan"} | small),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """For the file."""
+        return {"rounds": self.rounds, "block_seconds": self.block_seconds, "matmul": "2048 x 2048 x 2048, float32"}
+
+
+# ---------------------------------------------------------------- the arms
+
+
+def require_torch() -> None:
+    """Raises InputError if the other side is missing."""
+    if importlib.util.find_spec("torch") is None:
+        raise InputError("suite throughput compares with PyTorch: pip install 'gan-jax[peers]'")
+
+
+def compare(protocol: Protocol, name: str, seed: int) -> Outcome:
+    """One net on both sides, in turns, and the matrix product between them."""
+    require_torch()
+    from gan_jax.benchmark.torch_twins import fastest_twins
+
+    start, contest = time.perf_counter(), protocol.contests[name]
+    same = agree(contest, seed)
+    program = contest.program()
+    examples = examples_of(program, seed)
+    sides = {"ours": our_step(program, seed, examples), "matmul": matrix_product()}
+    sides |= fastest_twins(program, fresh(program, seed), examples)
+    seconds = alternate(sides, protocol.rounds, protocol.block_seconds)
+    ours = [value / program.per_dispatch for value in seconds["ours"]]
+    torch_sides = {side: values for side, values in seconds.items() if side.startswith("torch")}
+    better = min(torch_sides.values(), key=statistics.median)
+    gflops = step_flops(program) / statistics.median(ours) / 1e9
+    limit = product_gflop() / statistics.median(seconds["matmul"])
+    metrics = {
+        "speedup": ratio(better, ours),
+        "ms_ours": 1e3 * statistics.median(ours),
+        "ms_torch_eager": 1e3 * statistics.median(seconds["torch_eager"]),
+        "ms_torch_compile": 1e3 * statistics.median(seconds.get("torch_compile", [math.nan])),
+        "gflop_step": step_flops(program) / 1e9,
+        "gflops_ours": gflops,
+        "gflops_matmul": limit,
+        "matmul_share": 100 * gflops / limit,
+        "images_per_s_ours": program.config.images_per_step / statistics.median(ours),
+        "memory_mb_ours": peak_megabytes(program),
+        "difference_losses": same["losses"],
+        "difference_gradients": same["gradients"],
+        "difference_weights": same["weights"],
+    }
+    return Outcome(metrics, time.perf_counter() - start, 0)
+
+
+def agree(contest: Contest, seed: int) -> dict[str, float]:
+    """How far the two sides are apart after a step on copied weights, on a batch of 4.
+
+    Where an activation falls on the kink of a ReLU to within rounding, the two sides may take different slopes, and
+    the gradients below it differ by percents. So up to `_TRIES` seeds are tried; sides that do different work
+    agree on none.
+
+    Raises:
+        RuntimeError: further than rounding explains, so they do not do the same work.
+    """
+    from gan_jax.benchmark.torch_twins import disagreement
+
+    # Dropout masks cannot be shared. Adam with a small eps divides a gradient that is nearly 0 by itself, and so makes
+    # its rounding as large as the step.
+    changes: dict[str, Any] = {"optimizer.eps": 1e-3, "step.per_dispatch": 1, "data.batch_size": 4}
+    if contest.config().model.dropout:
+        changes["model.dropout"] = 0.0
+    program, found = contest.program(changes), []
+    for number in range(seed, seed + _TRIES):
+        images, noises = examples_of(program, number), noises_of(program.config, number)
+        found.append(disagreement(program, fresh(program, number), images, noises))
+        if found[-1]["losses"] < _SAME_LOSS and max(found[-1]["gradients"], found[-1]["weights"]) < _SAME_ARRAYS:
+            return found[-1]
+    raise RuntimeError(f"our step and PyTorch's differ by more than rounding: {found}")
+
+
+def weigh_penalties(protocol: Protocol, seed: int) -> Outcome:
+    """A step with each penalty against one without."""
+    start, contest = time.perf_counter(), protocol.contests[protocol.penalised]
+    plain = {"model.dropout": 0.0}
+    kinds: dict[str, dict[str, Any]] = {
+        "none": {},
+        "r1": {"penalty.r1": 1.0},
+        "r1r2": {"penalty.r1": 1.0, "penalty.r2": 1.0},
+        "wgan_gp": {"penalty.wgan_gp": 10.0},
+    }
+    programs = {kind: contest.program(plain | changes) for kind, changes in kinds.items()}
+    examples = examples_of(programs["none"], seed)
+    calls = {kind: our_step(program, seed, examples) for kind, program in programs.items()}
+    seconds = alternate(calls, protocol.rounds, protocol.block_seconds)
+    metrics = {f"{kind}_factor": ratio(seconds[kind], seconds["none"]) for kind in kinds if kind != "none"}
+    metrics |= {f"ms_{kind}": 1e3 * statistics.median(values) for kind, values in seconds.items()}
+    return Outcome(metrics, time.perf_counter() - start, 0)
+
+
+def weigh_layers(protocol: Protocol, name: str, seed: int) -> Outcome:
+    """The convolutions of a contest one by one; the seed changes nothing."""
+    start = time.perf_counter()
+    metrics = time_layers(protocol.contests[name].program(), protocol.rounds, protocol.block_seconds / 10)
+    return Outcome(metrics, time.perf_counter() - start, 0)
+
+
+def weigh_populations(protocol: Protocol, seed: int) -> Outcome:
+    """Eight seeds in one call by `jax.vmap` over eight seeds in a row, for the three sizes of net."""
+    start = time.perf_counter()
+    metrics: dict[str, float] = {}
+    for name, config in protocol.members().items():
+        configs = [config.replace({"seed": 8 * seed + number}) for number in range(8)]
+        shape = (2,) if config.data.source == "ring" else (*config.data.image_size, config.data.channels)
+        populations = {
+            how: make_population(configs, shape, 0, side_by_side=how == "together") for how in ("together", "in_a_row")
+        }
+        calls = {how: member_calls(population) for how, population in populations.items()}
+        seconds = alternate(calls, protocol.rounds, protocol.block_seconds)
+        factor, taken = ratio(seconds["together"], seconds["in_a_row"]), make_population(configs, shape, 0)
+        metrics |= {f"population8_factor_{name}": factor, f"population8_together_{name}": float(taken.width > 1)}
+        metrics[f"ms_member_{name}"] = 1e3 * statistics.median(seconds["in_a_row"]) / 8 / taken.program.per_dispatch
+    metrics["population8_factor"] = metrics[f"population8_factor_{next(iter(protocol.members()))}"]
+    return Outcome(metrics, time.perf_counter() - start, 0)
+
+
+def member_calls(population: Population) -> Callable[[], object]:
+    """A call that takes every member of a population one call of its step further."""
+    steps = population.program.per_dispatch
+    with Feed(population) as feed:
+        batches = jax.block_until_ready(feed.batch(0, steps))
+    states = population.init()
+
+    def call() -> object:
+        nonlocal states
+        states, metrics = population.step(states, batches, steps)
+        return jax.block_until_ready((states, metrics))[1]
+
+    call()
+    return call
+
+
+def make_suite(protocol: Protocol) -> Suite:
+    """The suite under a protocol; tests take one with small nets and short blocks."""
+    arms = {
+        name: Arm(
+            contest.text,
+            functools.partial(compare, protocol, name),
+            functools.partial(_recipe, contest),
+        )
+        for name, contest in protocol.contests.items()
+    }
+    arms["penalties"] = Arm(
+        f"our step of {protocol.penalised}, dropout off, with a penalty over without: R1, R1 and R2, WGAN-GP.",
+        functools.partial(weigh_penalties, protocol),
+    )
+    for name in protocol.layers:
+        arms[f"layers_{name}"] = Arm(
+            f"the convolutions of {name} one by one, ms: XLA's form and the cheapest by transforms, taken or not.",
+            functools.partial(weigh_layers, protocol, name),
+        )
+    arms["population"] = Arm(
+        "eight members in one call by jax.vmap over eight in a row, for the arm ring at widths 400 and 32 and a"
+        " DCGAN of width 32 on the 8x8 digits; together: whether the library would take them together, 1 or 0.",
+        functools.partial(weigh_populations, protocol),
+    )
+    arms["startup"] = Arm(
+        f"`python -m gan_jax.main --config=configs/{protocol.config}.py`: seconds from the command to the first line of"
+        " metrics.jsonl, with an empty compile cache (cold) and with a filled one (warm, median).",
+        lambda seed: running.start_up(protocol.config, protocol.starts),
+    )
+    arms["pipeline"] = Arm(
+        f"images a second that the data path delivers: the set of configs/{protocol.config}.py living on the device,"
+        " and 64x64 colour PNG files decoded while streaming; images_per_s_step: data path and step of that config"
+        " together; resident_over_step: how many times as many the data path delivers alone.",
+        lambda seed: running.pipelines(
+            checkout_config(protocol.config), protocol.images, protocol.block_seconds, protocol.rounds
+        ),
+    )
+    return Suite(
+        name="throughput",
+        description=_describe(protocol),
+        arms=arms,
+        protocol=protocol.facts,
+        checks={"ring": {"speedup": Range(1.0), "matmul_share": Range(10.0)}} if "ring" in arms else {},
+        headline=("speedup", "ms_ours", "ms_torch_eager", "ms_torch_compile", "matmul_share"),
+    )
+
+
+def _recipe(contest: Contest) -> dict[str, Any]:
+    return config_recipe(contest.config(), ["total_images"]) | {"shape": list(contest.shape)}
+
+
+def _describe(protocol: Protocol) -> str:
+    return (
+        "One training step, D and G with Adam and the averaged generator, ours against the same step in PyTorch, in"
+        f" turns within one process: {protocol.rounds} rounds of blocks of {protocol.block_seconds:g} s or one step, of"
+        " which the first does not count, medians over rounds. PyTorch has the same layers, weights, batch and"
+        " float32, and all cores; contiguous and channels_last, fused and foreach Adam are tried first and the fastest"
+        " counts, for eager mode and for torch.compile. speedup: the better of the two over ours, median over rounds."
+        " Before, one step of both from copied weights on the same 4 images and noise, dropout off: difference_losses"
+        " is the largest relative difference of the losses; difference_gradients and difference_weights the largest over"
+        " all arrays of weights of |ours - PyTorch's| over |ours|, for gradients (Adam's first moments) and for the"
+        " change of the weights. gflop_step counts every convolution as 2 N H W K K Cin Cout with"
+        " padding, so a form that needs fewer products can pass 100 percent; gflops_matmul: a float32 product of two"
+        " 2048 x 2048 matrices, in the same turns; matmul_share: ours of that, percent. memory_mb_ours: arguments and"
+        " temporaries of our step by XLA's account."
+    )
+
+
+SUITE = make_suite(Protocol())

@@ -1,0 +1,1 @@
+"""Many GANs in one compiled step, each as if it were alone."""

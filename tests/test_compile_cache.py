@@ -1,0 +1,27 @@
+"""Commands keep compiled programs in the user's cache folder, unless told otherwise."""
+
+import os
+import subprocess
+import sys
+
+from gan_jax import cli
+
+
+def test_folder_is_the_users_and_jax_variables_go_first(monkeypatch, tmp_path):
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path))
+    cli._keep_compiled()
+    first = os.environ["JAX_COMPILATION_CACHE_DIR"]
+    assert first.startswith(str(tmp_path / "xla"))
+    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "elsewhere"))
+    cli._keep_compiled()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == first
+
+
+def test_a_command_leaves_programs_there(tmp_path, root):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    environment |= {"GAN_JAX_CACHE": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "gan_jax.main", "--config=configs/digits.py", "--dry_run"]
+    subprocess.run(command, check=True, cwd=root, env=environment, capture_output=True, timeout=300)
+    assert [path for path in (tmp_path / "xla").glob("*/*") if path.stat().st_size > 1000]

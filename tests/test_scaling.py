@@ -1,0 +1,59 @@
+"""Suite scaling: collectives counted in real programs, and estimates that obey the formulas they quote."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from gan_jax.benchmark.suites import scaling
+from gan_jax.benchmark.suites.scaling import CHIPS, PROGRAMS, SLICES, Asks, count_collectives, estimate
+from gan_jax.program import build
+from gan_jax.runtime.mesh import make_mesh
+
+
+def test_collectives_are_counted_in_a_compiled_program() -> None:
+    mesh = make_mesh()
+    split, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+
+    def compiled(out: NamedSharding) -> str:
+        total = jax.jit(lambda x: x.sum(0) if out is whole else 2 * x, in_shardings=split, out_shardings=out)
+        return total.lower(jax.ShapeDtypeStruct((16, 5, 3), jnp.float32)).compile().as_text() or ""
+
+    assert count_collectives(compiled(whole)) == (1, 5 * 3 * 4)  # every device hands over its part of the sum
+    assert count_collectives(compiled(split)) == (0, 0)
+
+
+def test_collectives_of_tuples_and_of_asynchronous_operations() -> None:
+    text = """
+  %all-reduce.1 = (f32[4,8]{1,0:T(8,128)}, bf16[3], pred[]) all-reduce(%a, %b, %c), replica_groups={}
+  %start = f32[10] all-gather-start(%d)
+  %done = f32[80] all-gather-done(%start)
+  ROOT %r = f32[4] add(%all-reduce.1, %e)
+"""
+    assert count_collectives(text) == (2, 4 * 8 * 4 + 3 * 2 + 1 + 10 * 4)
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_estimates_follow_the_roofline(name: str) -> None:
+    chip, asks = CHIPS[name], Asks(1e12, 1e9, 2, 1e8, 0.0)
+    alone = estimate(chip, asks, 1)
+    assert alone["collectives"] == 0
+    assert alone["arithmetic"] == pytest.approx(1e12 / (scaling.REACHED * chip.flops))
+    assert alone["memory"] == pytest.approx(1e9 / (scaling.REACHED * chip.memory))
+    waits = [estimate(chip, asks, chips)["collectives"] for chips in SLICES]
+    assert waits == sorted(waits) and waits[1] > 1e8 / chip.link  # of two chips each sends its half twice
+    twice = estimate(chip, asks._replace(collective_bytes=2e8), 8)["collectives"]
+    assert twice - estimate(chip, asks, 8)["collectives"] == pytest.approx(2 * 7 / 8 * 1e8 / chip.link)
+
+
+def test_every_program_fits_its_data_and_every_slice() -> None:
+    for architecture, (_, _, shape, classes) in PROGRAMS.items():
+        config = scaling.program_config(architecture)
+        program = build(config, shape, classes, make_mesh())
+        assert config.model.architecture == architecture and program.per_dispatch == 1
+        assert program.abstract_state.g.params and config.data.batch_size % max(SLICES) == 0
+    assert set(scaling.SUITE.arms) == {f"{name}_{chips}" for name in PROGRAMS for chips in SLICES}
+    for chips, text in SLICES.items():
+        rows, columns = map(int, text.split("x"))
+        assert rows * columns == chips

@@ -1,0 +1,85 @@
+"""Suite `throughput` without PyTorch: turns, FLOPs by the layer formula, our arms, and what is refused."""
+
+import time
+
+import numpy as np
+import pytest
+
+from gan_jax.benchmark import running
+from gan_jax.benchmark.contests import CONTESTS, Contest
+from gan_jax.benchmark.flops import step_flops
+from gan_jax.benchmark.layer_times import time_layers
+from gan_jax.benchmark.rounds import alternate, ratio
+from gan_jax.benchmark.suites import throughput
+from gan_jax.config import Config
+from gan_jax.errors import InputError
+
+
+def test_sides_take_turns_and_the_first_call_of_a_block_does_not_count():
+    log, waits = [], {"a": [0, 0.2, 0, 0, 0], "b": [0] * 5}  # the first call of a's first block is slow
+
+    def side(name):
+        def call():
+            log.append(name)
+            time.sleep(waits[name].pop(0))
+
+        return call
+
+    seconds = alternate({"a": side("a"), "b": side("b")}, rounds=2, block_seconds=0.0)
+    assert "".join(log) == "ab" + "aabb" * 2
+    assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2}
+    assert max(seconds["a"]) < 0.2
+    assert ratio([2.0, 8.0, 3.0], [1.0, 2.0, 3.0]) == 2.0  # of pairs, not of medians
+
+
+def test_flops_are_those_of_the_layer_formula():
+    g = [2 * 100 * 7 * 7 * 256, *(2 * 25 * n for n in (49 * 256 * 128, 49 * 128 * 64, 14 * 14 * 64))]
+    d = [2 * 25 * n for n in (14 * 14 * 64, 49 * 64 * 128)] + [2 * 49 * 128]
+    plain = 3 * sum(g) - g[0] + 2 * (3 * sum(d) - d[0]) + 2 * sum(d)
+    assert step_flops(CONTESTS["dcgan28"].program()) == 64 * plain
+    penalised = CONTESTS["dcgan28"].program({"penalty.r1": 1.0, "penalty.r2": 1.0})
+    assert step_flops(penalised) == 64 * (plain + 2 * 3 * sum(d))
+    d = [2 * n for n in (2 * 200, 200 * 200, 200)]
+    g = [2 * n for n in (2 * 400, 400 * 400, 400 * 2)]
+    ring = 3 * sum(g) - g[0] + 2 * (6 * sum(d) - d[0]) + 3 * sum(d)
+    assert step_flops(CONTESTS["ring"].program()) == 100 * ring
+    with pytest.raises(ValueError, match="WGAN-GP"):
+        step_flops(CONTESTS["dcgan28"].program({"penalty.wgan_gp": 10.0}))
+
+
+def tiny(architecture: str, changes=()) -> Contest:
+    widths = {"model.g_width": 8, "model.d_width": 8, "data.batch_size": 8, "model.latent_size": 4}
+    widths |= {"model.blocks": 1, "step.per_dispatch": 1} if architecture == "mlp" else {}
+    config = Config().replace({"model.architecture": architecture} | widths | dict(changes))
+    return Contest("for a test", lambda: config, (8, 8, 1))
+
+
+def test_penalties_and_layers_are_measured():
+    protocol = throughput.Protocol(rounds=1, block_seconds=0.0, contests={"tiny": tiny("mlp")}, penalised="tiny")
+    metrics = throughput.weigh_penalties(protocol, 0).metrics
+    assert {"r1_factor", "r1r2_factor", "wgan_gp_factor", "ms_none"} <= set(metrics)
+    assert all(np.isfinite(value) and value > 0 for value in metrics.values())
+    found = time_layers(tiny("dcgan").program(), 1, 0.0)
+    maps = ("forward", "input_gradient", "weight_gradient")
+    for layer in ("g_conv", "g_image", "d_conv_1"):
+        assert all(found[f"{layer}_{kind}_ms_{form}"] > 0 for kind in maps for form in ("xla", "transformed"))
+
+
+def test_data_path_is_measured():
+    config = tiny("mlp", {"data.image_size": 8}).config()
+    metrics = running.pipelines(config, 20, 0.05, 1).metrics
+    assert metrics["resident_over_step"] == metrics["images_per_s_resident"] / metrics["images_per_s_step"] > 1
+    assert metrics["images_per_s_png64"] > 0
+
+
+def test_a_start_that_fails_is_an_error(root):
+    with pytest.raises(InputError, match="no_such_config.py: no such file"):
+        running.start_up("no_such_config", 1)
+
+
+def test_suite_needs_torch_and_says_so(monkeypatch):
+    monkeypatch.setattr(throughput.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="peers"):
+        throughput.SUITE.arms["ring"].run(0)
+    wanted = {"dcgan28", "dcgan64", "sngan32", "r3gan", "ring", "penalties", "startup", "pipeline", "population"}
+    assert wanted <= set(throughput.SUITE.arms)
