@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import jax
@@ -72,21 +71,35 @@ def test_unwritable_folder_is_one_line(tmp_path: pathlib.Path) -> None:
             checkpoints.save(1, tiny(1))
 
 
-def test_a_folder_that_goes_away_leaves_no_thread_behind(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A thread that waits for the folder would keep the whole command waiting at its end."""
-
-    def go_away(self: Checkpoints, step: int, size: int) -> None:
-        tmp_path.rmdir()
-        tmp_path.write_text("")
-
-    monkeypatch.setattr(Checkpoints, "_make_room", go_away)
-    before = set(threading.enumerate())
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="checkpoint 1 cannot be written"):
+GONE = """
+import pathlib, sys
+sys.path[:0] = [{root!r}, {tests!r}]
+import jax
+jax.config.update("jax_platforms", "cpu")
+from test_checkpoint import tiny
+from gan_jax.runtime.checkpoint import CheckpointError, Checkpoints
+folder = pathlib.Path(sys.argv[1])
+def go_away(self, step, size):
+    folder.rmdir()
+    folder.write_text("")
+Checkpoints._make_room = go_away
+try:
+    with Checkpoints(folder) as checkpoints:
         checkpoints.save(1, tiny(1))
         checkpoints.wait()
-    assert not [thread for thread in threading.enumerate() if not thread.daemon and thread not in before]
+except CheckpointError as error:
+    print(error)
+"""
+
+
+def test_a_folder_that_goes_away_does_not_keep_the_command_waiting_at_its_end(
+    root: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    script = GONE.format(root=str(root), tests=str(root / "tests"))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "checkpoint 1 cannot be written" in done.stdout, done
 
 
 KILLED = """

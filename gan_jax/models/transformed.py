@@ -26,7 +26,9 @@ _TILES = (2, 4)  # results of a Toom-Cook tile along an axis
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # its points, and infinity; with more of them digits are lost
 # Costs in operations of a large matrix product: an operation of a transform, one of XLA's convolution, a number moved.
 _TRANSFORM, _NATIVE, _MOVE = 1.6, 1.35, 25.0
-_WORTH = 0.5  # share of XLA's cost below which a transform is taken
+# Share of XLA's estimated cost below which a transform is taken. 0 takes none: no whole step has been timed yet, and a
+# form that only one device takes gives other last bits on 1 and on 8.
+_WORTH = 0.0
 
 
 class Shape(NamedTuple):

@@ -1,12 +1,11 @@
 """The PyTorch twins take the same step as ours, in every variant that is timed."""
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch", reason="needs the extra `peers`")
-
-from gan_jax.benchmark.contests import CONTESTS, Contest, examples_of, fresh  # noqa: E402
-from gan_jax.benchmark.suites.throughput import agree  # noqa: E402
-from gan_jax.benchmark.torch_twins import LOSSES, Twin, Variant, images_for  # noqa: E402
+from gan_jax.benchmark.contests import CONTESTS, Contest, examples_of, fresh
+from gan_jax.benchmark.suites.throughput import agree
+from gan_jax.benchmark.torch_twins import LOSSES, Twin, Variant, images_for
 
 pytestmark = pytest.mark.peers
 SMALL = {
