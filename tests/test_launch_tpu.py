@@ -257,9 +257,9 @@ def test_tpu_interrupt_leaves_the_machine_and_says_so(cloud: Cloud) -> None:
     (cloud.folder / "state").write_text("REPAIRING\n")
     where = "--name=tpu --zone=zone --type=t --version=v --workdir=w --nfs=h:/s --poll=1"
     arguments = f"run {where} -- --config=configs/digits.py"
-    process = subprocess.Popen(
-        [LAUNCH / "tpu_vm.sh", *arguments.split()], stderr=subprocess.PIPE, text=True, env=surroundings(cloud.folder)
-    )
+    # A shell cannot trap a signal that it was started to ignore, as jobs in the background are.
+    line = ["env", "--default-signal=INT", LAUNCH / "tpu_vm.sh", *arguments.split()]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=surroundings(cloud.folder))
     assert process.stderr is not None
     assert "waiting: tpu is REPAIRING" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
