@@ -15,6 +15,7 @@ import logging
 import math
 import shutil
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -163,8 +164,7 @@ class Checkpoints:
             action()
         except Exception as error:
             self._at, self._pending, self._values = None, None, {}
-            for unfinished in self._unfinished(step):  # gives the space back
-                shutil.rmtree(unfinished, ignore_errors=True)
+            self._give_back(step)
             if isinstance(error, CheckpointError):
                 raise
             raise CheckpointError(
@@ -210,6 +210,16 @@ class Checkpoints:
 
     def _unfinished(self, step: int) -> list[Path]:
         return list(self.folder.glob(f"{step}{_UNFINISHED}*"))
+
+    def _give_back(self, step: int) -> None:
+        """Deletes what a failed save has written, as far as that is possible."""
+        for _ in range(40):
+            left = self._unfinished(step)
+            for unfinished in left:
+                shutil.rmtree(unfinished, ignore_errors=True)
+            if not left:
+                return
+            time.sleep(0.05)  # the writers of other arrays may still be at work
 
     def _prune(self) -> None:
         """Deletes all but the newest and the best; on process 0, after a save is complete."""
