@@ -96,7 +96,8 @@ def train(
             # ------------------------------------------------------------ close
             if step < config.total_steps:
                 if here:
-                    print(f"stopped at step {step:,} of {config.total_steps:,}; saved, the same command resumes")
+                    kept = "saved" if step in checkpoints.steps() else "not saved, since it did not look healthy"
+                    print(f"stopped at step {step:,} of {config.total_steps:,}; {kept}; the same command resumes")
                 if stop.signal == signal.SIGTERM:
                     raise SystemExit(128 + signal.SIGTERM)
                 raise KeyboardInterrupt
