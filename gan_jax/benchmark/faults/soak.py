@@ -14,6 +14,7 @@ from gan_jax.errors import InputError
 
 GROWTH = 3.0  # percent that memory may grow after the warm-up
 _WINDOWS = 20  # into which the time after the warm-up is cut
+_LOOK, _LATE = 1.0, 5.0  # seconds between looks, and from which on this process must have been paused
 
 
 def soak_config(seed: int, changes: dict[str, object] | None = None) -> Config:
@@ -35,7 +36,7 @@ def soak(seed: int, minutes: float, warmup_minutes: float, changes: dict[str, ob
 
     Args:
         seed: of the run.
-        minutes: that are watched, warm-up included, from the first checkpoint on.
+        minutes: that are watched, warm-up included, from the first checkpoint on; pauses of the benchmark do not count.
         warmup_minutes: at the beginning, that do not count.
         changes: of the config.
 
@@ -52,10 +53,12 @@ def soak(seed: int, minutes: float, warmup_minutes: float, changes: dict[str, ob
         workdir = Path(name) / "run"
         with runs.started(runs.command(config, workdir), workdir.parent) as process:
             runs.wait_until(lambda: runs.steps(workdir), process, pause=0.1)
-            first = time.monotonic()
-            while process.poll() is None and time.monotonic() - first < 60 * minutes:
-                samples.append((time.monotonic() - first, _resident(process.pid), _open_files(process.pid)))
-                time.sleep(min(1.0, 60 * minutes / 500))
+            watched, before = 0.0, time.monotonic()
+            while process.poll() is None and watched < 60 * minutes:
+                samples.append((watched, _resident(process.pid), _open_files(process.pid)))
+                time.sleep(min(_LOOK, 60 * minutes / 500))
+                now = time.monotonic()
+                watched, before = watched + min(now - before, _LATE), now
             runs.stop(process, signal.SIGTERM)
             done = runs.ended(process, workdir.parent)
         steps = runs.last_step(workdir)
