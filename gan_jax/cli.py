@@ -13,6 +13,7 @@ import platformdirs
 from absl import app, flags, logging
 
 from gan_jax.errors import InputError, UnstableRun
+from gan_jax.runtime.files import plain_folder
 
 _overrides: list[str] = []
 _part: list[Callable[[int], None]] = []  # how to leave the other processes, once they have met
@@ -21,8 +22,8 @@ _part: list[Callable[[int], None]] = []  # how to leave the other processes, onc
 def run(main: Callable[..., None], *names: str) -> None:
     """Runs a doorway.
 
-    Exit codes: 0 done, 2 bad input, 3 given up by the watchdog (one line on stderr each), 130 stopped by Ctrl-C,
-    143 by SIGTERM.
+    Exit codes: 0 done, 2 bad input, 3 given up by the watchdog, 4 processes that did not meet (one line on stderr
+    each), 130 stopped by Ctrl-C, 143 by SIGTERM.
 
     Args:
         main: takes one text for each name.
@@ -64,6 +65,15 @@ def require(name: str) -> str:
     return value
 
 
+def folder(name: str) -> Path:
+    """A flag that names the folder of a run.
+
+    Raises:
+        InputError: it was not given, or is no plain path.
+    """
+    return plain_folder(require(name))
+
+
 def define_processes() -> None:
     """Adds the flags that `join` reads."""
     flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0, where several run and JAX knows no cluster")
@@ -79,7 +89,8 @@ def join(preemptible: bool = True) -> None:
         preemptible: see `runtime.processes.meet`.
 
     Raises:
-        InputError: flags are missing or wrong, or the processes cannot meet.
+        InputError: flags are missing or wrong.
+        MeetingError: the processes did not meet.
     """
     from gan_jax.runtime import processes  # loads JAX, which takes a second
 
@@ -106,10 +117,8 @@ def _guarded(main: Callable[[], None]) -> None:
 def _explained(main: Callable[[], None]) -> None:
     try:
         main()
-    except InputError as error:
-        _fail(str(error))
-    except UnstableRun as error:
-        _fail(str(error), code=3)
+    except (InputError, UnstableRun) as error:
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -21,7 +21,7 @@ flags.adopt_module_key_flags(cli)
 
 def main() -> None:
     """Flags to one call."""
-    workdir = Path(cli.require("workdir"))
+    workdir = cli.folder("workdir")
     cli.join(preemptible=False)
     from gan_jax.evaluation import evaluate, table
     from gan_jax.runtime.agreement import on_first

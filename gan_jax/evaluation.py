@@ -36,7 +36,7 @@ from gan_jax.runtime.agreement import (
     on_first,
     together,
 )
-from gan_jax.runtime.files import writing
+from gan_jax.runtime.files import plain_folder, writing
 from gan_jax.runtime.mesh import batch_sharding, make_mesh
 from gan_jax.runtime.pictures import to_uint8
 from gan_jax.runtime.workdir import CONFIG
@@ -282,7 +282,7 @@ def evaluate(
     Raises:
         InputError: workdir, images, metrics or data do not fit.
     """
-    config = together(lambda: read_json(Path(workdir) / CONFIG))
+    config = together(lambda: read_json(plain_folder(workdir) / CONFIG))
     points = config.data.source in POINT_SETS
     chosen = tuple(metrics or (POINT_METRICS if points else IMAGE_METRICS))
     check_metrics(chosen, POINT_METRICS if points else IMAGE_METRICS)

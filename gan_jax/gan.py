@@ -17,6 +17,7 @@ from gan_jax.errors import InputError
 from gan_jax.program import Program, build
 from gan_jax.runtime.agreement import together
 from gan_jax.runtime.checkpoint import Checkpoints
+from gan_jax.runtime.files import plain_folder
 from gan_jax.runtime.mesh import make_mesh
 from gan_jax.runtime.workdir import CHECKPOINTS, CONFIG, DATASET, fixed_settings
 
@@ -164,7 +165,7 @@ def load(workdir: str | Path, which: str = "newest", mesh: Mesh | None = None) -
     Raises:
         InputError: no such run, or no usable checkpoint.
     """
-    workdir = Path(workdir)
+    workdir = plain_folder(workdir)
     config, shape, num_classes, class_names = together(lambda: _facts(workdir))
     program = build(config, shape, num_classes, make_mesh(jax.local_devices()[:1]))
     program = program.on_mesh(mesh) if mesh else program  # any number of devices serves here

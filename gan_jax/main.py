@@ -1,7 +1,5 @@
 """Trains a GAN: `python -m gan_jax.main --config=configs/digits.py --workdir=runs/digits`."""
 
-from pathlib import Path
-
 from absl import flags
 
 from gan_jax import cli
@@ -23,7 +21,7 @@ def main() -> None:
 
         print(describe(config))
         return
-    workdir = Path(cli.require("workdir"))
+    workdir = cli.folder("workdir")
     cli.join()
     from gan_jax.training import train
 

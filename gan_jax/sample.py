@@ -19,7 +19,7 @@ flags.DEFINE_string("checkpoint", "newest", "newest, best, or a step number")
 
 def main() -> None:
     """Flags to one call."""
-    workdir, out = Path(cli.require("workdir")), Path(cli.require("out"))
+    workdir, out = cli.folder("workdir"), Path(cli.require("out"))
     from gan_jax.sampling import draw, write_samples
 
     images, labels = draw(

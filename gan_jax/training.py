@@ -19,7 +19,7 @@ from gan_jax.gan import Gan, from_state
 from gan_jax.program import Program, build
 from gan_jax.runtime.agreement import first_then_others, together
 from gan_jax.runtime.checkpoint import Checkpoints
-from gan_jax.runtime.files import write_atomically
+from gan_jax.runtime.files import plain_folder, write_atomically
 from gan_jax.runtime.journal import Journal
 from gan_jax.runtime.mesh import batch_sharding, make_mesh, put, replicated
 from gan_jax.runtime.signals import StopSignal
@@ -52,6 +52,7 @@ def train(
         SystemExit: 143 after SIGTERM; everything was saved first.
         UnstableRun: the watchdog gave up; the last healthy checkpoint is kept.
     """
+    workdir = plain_folder(workdir)
     # -------------------------------------------------------------------- devices, data, program
     mesh = make_mesh(devices)
     # Process 0 first: sets that have to be downloaded and prepared are, once.
@@ -60,7 +61,7 @@ def train(
     here = jax.process_index() == 0
 
     # -------------------------------------------------------------------- workdir: config.json, lock
-    with open_workdir(Path(workdir), config) as folder:
+    with open_workdir(workdir, config) as folder:
         if here:
             facts = {
                 "shape": source.shape,

@@ -71,6 +71,19 @@ def test_unwritable_folder_is_one_line(tmp_path: pathlib.Path) -> None:
             checkpoints.save(1, tiny(1))
 
 
+def test_a_process_that_went_is_not_taken_for_a_bad_disk(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the exit code would tell a pod not to start again."""
+
+    def gone(self: Checkpoints, step: int, size: int) -> None:
+        raise jax.errors.JaxRuntimeError("Gloo AllGather failed: Connection closed by peer")
+
+    monkeypatch.setattr(Checkpoints, "_make_room", gone)
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(jax.errors.JaxRuntimeError):
+        checkpoints.save(1, tiny(1))
+
+
 GONE = """
 import pathlib, sys
 sys.path[:0] = [{root!r}, {tests!r}]

@@ -60,7 +60,7 @@ FLAGS = ("--config=configs/digits.py", "--workdir=runs/a b")
 
 @pytest.mark.parametrize(
     ("code", "state", "requeued"),
-    [(0, "RUNNING", False), (2, "RUNNING", False), (3, "RUNNING", False), (1, "RUNNING", False)]
+    [(0, "RUNNING", False), (2, "RUNNING", False), (3, "RUNNING", False), (4, "RUNNING", False)]
     + [(143, "RUNNING", True), (143, "CANCELLED", False), (143, "COMPLETING", False)],
 )
 def test_slurm_requeues_a_run_that_saved(

@@ -148,13 +148,13 @@ def test_sample_command_writes_each_kind_of_file(tmp_path: pathlib.Path) -> None
     assert len(list((tmp_path / "images").glob("*/*.png"))) == 16
 
 
-def run_bad(tmp_path: pathlib.Path, module: str, *flags: str) -> str:
+def run_bad(tmp_path: pathlib.Path, module: str, *flags: str, code: int = 2) -> str:
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-m", f"gan_jax.{module}", *flags],
         capture_output=True, text=True, timeout=180, env=environment, cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "Traceback" not in done.stderr
     return errors[0]
@@ -170,10 +170,13 @@ def test_bad_commands_end_in_one_line_and_exit_code_2(tmp_path: pathlib.Path, ro
         ("main", digits, "--workdir=run", "--config.data.batch_size=none"): "batch_size",
         ("main", digits, "--wrkdir=run"): "wrkdir",
         ("main", digits, "run"): "unexpected argument",
+        ("main", digits, "--workdir=gs://bucket/run"): "mount the bucket",
         ("main", digits, "--workdir=run", "--config.model.conditional=true", *unlabelled): "needs labels",
         ("sample", "--workdir=nowhere", "--out=grid.png"): "nowhere",
         ("sample", "--workdir=nowhere", "--out=grid.png", "--num=zero"): "num",
     }
     for flags, message in cases.items():
         assert message in run_bad(tmp_path, *flags), flags
-    assert not (tmp_path / "run").exists()
+    nobody = ("--coordinator=127.0.0.1:1", "--processes=2", "--process=1", "--join_seconds=1")
+    assert "start process 0 there" in run_bad(tmp_path, "main", digits, "--workdir=run", *nobody, code=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["set.npz"]

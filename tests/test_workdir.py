@@ -13,8 +13,12 @@ import pytest
 
 from gan_jax.config import Config, read_json
 from gan_jax.errors import InputError
+from gan_jax.evaluation import evaluate
+from gan_jax.gan import load
+from gan_jax.runtime.files import plain_folder
 from gan_jax.runtime.signals import StopSignal
 from gan_jax.runtime.workdir import lock_workdir, open_workdir, settle_config
+from gan_jax.training import train
 
 RUN = """
 import sys, time, pathlib
@@ -70,6 +74,21 @@ def test_unusable_workdir_is_one_line(tmp_path: pathlib.Path) -> None:
         with pytest.raises(InputError, match=r"file.* cannot be written \(.*\): .*take another --workdir"):
             with lock_workdir(workdir):
                 pytest.fail("a file is no folder")
+
+
+@pytest.mark.parametrize("name", ["gs://bucket/run", "s3://bucket/run", pathlib.Path("gs://bucket/run")], ids=str)
+def test_an_address_is_one_line_and_no_folder(name: str | pathlib.Path, tmp_path: pathlib.Path) -> None:
+    for act in (lambda: train(Config(), name), lambda: load(name), lambda: evaluate(name)):
+        with pytest.raises(InputError, match="workdir [gs][s3]:.* is an address, not a folder: mount the bucket"):
+            act()
+
+
+def test_home_and_odd_names_are_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert plain_folder("~/runs/a") == pathlib.Path("/home/me/runs/a")
+    assert plain_folder("runs/a:b") == pathlib.Path("runs/a:b") and plain_folder("C:/runs") == pathlib.Path("C:/runs")
+    with pytest.raises(InputError, match="~nobody-of-that-name"):
+        plain_folder("~nobody-of-that-name/run")
 
 
 def test_same_config_resumes_and_another_is_refused(tmp_path: pathlib.Path) -> None:

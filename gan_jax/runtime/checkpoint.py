@@ -9,14 +9,9 @@ on our classes, and `record.json`. Nothing in it is ever unpickled.
 """
 
 import dataclasses
-import errno
 import functools
 import logging
 import math
-import shutil
-import sys
-import time
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -28,12 +23,12 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from gan_jax.errors import InputError
-from gan_jax.runtime import integrity
+from gan_jax.runtime import integrity, shelf
 from gan_jax.runtime.agreement import everyone, from_first, on_first
 from gan_jax.runtime.integrity import PyTree, Record
+from gan_jax.runtime.orbax_noise import silence_orbax
 
 _LOG = logging.getLogger(__name__)
-_UNFINISHED, _DOOMED = ".orbax-checkpoint-tmp", ".deleting"  # folders half written, half deleted
 
 
 class CheckpointError(InputError):
@@ -71,7 +66,7 @@ class Checkpoints:
         self._at: int | None = None  # the step last saved or restored
         self._pending: Record | None = None  # of a save that has been started
         self._values: dict[str, np.ndarray] = {}  # of that save, until they are summed up in the background
-        _silence_orbax()
+        silence_orbax()
         self._orbax = ocp.StandardCheckpointer(
             async_options=ocp.options.AsyncOptions(
                 post_finalization_callback=self._seal,
@@ -164,8 +159,9 @@ class Checkpoints:
             action()
         except Exception as error:
             self._at, self._pending, self._values = None, None, {}
-            self._give_back(step)
-            if isinstance(error, CheckpointError):
+            shelf.give_back(self.folder, step)
+            # JAX's own error means that another process has gone: the disk is not to blame, and the command may resume.
+            if isinstance(error, (CheckpointError, jax.errors.JaxRuntimeError)):
                 raise
             raise CheckpointError(
                 f"checkpoint {step} cannot be written to {self.folder} ({integrity.one_line(error)}): free space or "
@@ -173,22 +169,8 @@ class Checkpoints:
             ) from error
 
     def _make_room(self, step: int, size: int) -> None:
-        """Moves damaged steps aside, clears what a killed run left, and checks for `size` free bytes; on process 0."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.iterdir():
-            if _UNFINISHED in leftover.name or leftover.name.endswith(_DOOMED):
-                _remove(leftover)
-        for bad in sorted(self.damaged):
-            source, target = self.folder / str(bad), self.folder / f"damaged-{bad}"
-            if source.exists():
-                _remove(target)
-                source.rename(target)
-        probe = self.folder / f"{step}{_UNFINISHED}-probe"  # a refusal is raised here, on all processes alike
-        probe.mkdir()
-        probe.rmdir()
-        free = shutil.disk_usage(self.folder).free
-        if free < size:  # Orbax would say so in many tracebacks
-            raise OSError(errno.ENOSPC, f"it takes {size:,} bytes, {free:,} are free")
+        """Makes the folder ready for a step of `size` bytes; on process 0."""
+        shelf.make_room(self.folder, step, size, self.damaged)
         later = [other for other in self.steps() if other >= step]
         if later:
             raise CheckpointError(
@@ -205,21 +187,8 @@ class Checkpoints:
         leaves = self._pending.leaves
         leaves = {name: (*leaves[name][:2], integrity.checksum(values)) for name, values in self._values.items()}
         self._values = {}
-        (folder,) = self._unfinished(self._pending.step)
+        (folder,) = shelf.unfinished(self.folder, self._pending.step)
         integrity.write_record(folder, dataclasses.replace(self._pending, leaves=leaves))
-
-    def _unfinished(self, step: int) -> list[Path]:
-        return list(self.folder.glob(f"{step}{_UNFINISHED}*"))
-
-    def _give_back(self, step: int) -> None:
-        """Deletes what a failed save has written, as far as that is possible."""
-        for _ in range(40):
-            left = self._unfinished(step)
-            for unfinished in left:
-                shutil.rmtree(unfinished, ignore_errors=True)
-            if not left:
-                return
-            time.sleep(0.05)  # the writers of other arrays may still be at work
 
     def _prune(self) -> None:
         """Deletes all but the newest and the best; on process 0, after a save is complete."""
@@ -227,26 +196,18 @@ class Checkpoints:
         kept = {*steps[-self._keep :], self._best()}
         for step in steps:
             if step not in kept:
-                self._delete(step)
+                shelf.delete(self.folder, step)
 
     def _delete_after(self, step: int) -> None:
         for later in self.steps():
             if later > step:
-                self._delete(later)
-
-    def _delete(self, step: int) -> None:
-        doomed = self.folder / f"{step}{_DOOMED}"
-        (self.folder / str(step)).rename(doomed)  # first, so that no half-deleted step is ever listed
-        _remove(doomed)
+                shelf.delete(self.folder, later)
 
     # ------------------------------------------------------------------ reading
 
     def steps(self) -> list[int]:
         """Steps on disk in rising order, as this process sees them, unchecked."""
-        if not self.folder.is_dir():
-            return []
-        names = [path.name for path in self.folder.iterdir()]
-        return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
+        return shelf.steps(self.folder)
 
     def record(self, step: int) -> Record:
         """What a checkpoint says about itself: metrics, meta, arrays.
@@ -389,39 +350,3 @@ def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
     """The abstract leaf with a sharding, so that Orbax does not look for the devices that wrote it."""
     sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _remove(path: Path) -> None:
-    """Deletes a folder, or whatever else has its name."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _silence_orbax() -> None:
-    """Drops Orbax's log lines: what matters in them is raised as errors of our own."""
-    for name in ("absl", "asyncio"):
-        log = logging.getLogger(name)
-        if _not_orbax not in log.filters:
-            log.addFilter(_not_orbax)
-
-    if sys.unraisablehook is not _late_future:
-        _former_hook[:] = [sys.unraisablehook]
-        sys.unraisablehook = _late_future
-
-
-def _not_orbax(entry: logging.LogRecord) -> bool:
-    """False for Orbax's own lines, and for asyncio's about the second of two files that Orbax could not write."""
-    trace = entry.exc_info[2] if entry.name == "asyncio" and entry.exc_info else None
-    frames = traceback.extract_tb(trace) if trace else []
-    return not any("/orbax/" in path for path in (entry.pathname, *(frame.filename for frame in frames)))
-
-
-_former_hook: list[Any] = []  # what Python did with errors that nobody can catch, before ours
-
-
-def _late_future(failure: Any) -> None:
-    """Drops TensorStore's traceback about a second array, told to an event loop that the first failure has closed."""
-    if "Event loop is closed" not in str(failure.exc_value):
-        _former_hook[0](failure)

@@ -1,11 +1,30 @@
-"""Writing files so that a reader never sees half of one. Imports errors only."""
+"""Folders that can be written to, and files that a reader never sees half of. Imports errors only."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gan_jax.errors import InputError
+
+
+def plain_folder(name: str | Path) -> Path:
+    """The folder of a run, ~ read as the user's home.
+
+    Raises:
+        InputError: it is the address of a bucket, such as gs://bucket/run, or that home is unknown.
+    """
+    text = str(name)
+    if re.match(r"[a-z][a-z0-9+.-]+:/", text, re.IGNORECASE):  # a Path has one / left of two
+        raise InputError(
+            f"workdir {text} is an address, not a folder: mount the bucket (gcsfuse) and give the folder where it is "
+            "mounted, or take one on a disk or NFS; docs/launch.md says more"
+        )
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"workdir {text} cannot be found ({error}): write its path out") from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from gan_jax.errors import InputError
+from gan_jax.errors import InputError, MeetingError
 from gan_jax.runtime.agreement import everyone
 from gan_jax.runtime.mesh import batch_sharding, make_mesh
 
@@ -39,7 +39,8 @@ def meet(
         preemptible: SIGTERM to one of them is passed on to `StopSignal` in all; otherwise it ends that process.
 
     Raises:
-        InputError: arguments are missing or wrong, or the processes cannot meet.
+        InputError: arguments are missing or wrong.
+        MeetingError: the processes did not meet.
     """
     given = {"--coordinator": coordinator or None, "--processes": processes, "--process": process}
     missing = [name for name, value in given.items() if value is None]
@@ -75,7 +76,7 @@ def _join(coordinator: str, processes: int | None, process: int | None, missing:
             coordinator, processes, process, cluster_detection_method="deactivate", initialization_timeout=seconds
         )
     except Exception as error:  # the coordination service raises what XLA calls an internal error
-        raise InputError(
+        raise MeetingError(
             f"process {process} did not meet the other {processes - 1} at --coordinator={coordinator} within "
             f"{seconds} s ({_line(error)}): start all of them, each with its own --process"
         ) from error
@@ -111,7 +112,7 @@ def _search(seconds: int) -> None:
     except ValueError:
         return  # no cluster
     except Exception as error:
-        raise InputError(
+        raise MeetingError(
             f"JAX found a cluster but could not join its other processes ({_line(error)}): give --coordinator, "
             "--processes and --process, or --processes=1 to run alone"
         ) from error
@@ -156,7 +157,7 @@ def _find(coordinator: str, host: str, port: int, seconds: int) -> None:
         except OSError as error:  # refused, unknown host, no route, too late
             reason = error.strerror or str(error)
         if time.monotonic() > end:
-            raise InputError(
+            raise MeetingError(
                 f"--coordinator={coordinator} cannot be reached within {seconds} s ({reason}): start process 0 there, "
                 "and open the port"
             )

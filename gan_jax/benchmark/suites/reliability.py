@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from gan_jax.benchmark.faults import damage, disk, hostile, kills, processes, soak
+from gan_jax.benchmark.faults import damage, disk, hostile, kills, processes, saving, soak
 from gan_jax.benchmark.suite import Arm, Range, Suite
 
 
@@ -70,6 +70,12 @@ def make_suite(protocol: Protocol) -> Suite:
         "bad_input": Arm(
             f"{text(hostile.bad_input)}. worst: seconds that the slowest of the changed files took.",
             lambda seed: hostile.bad_input(seed, p.mutations),
+        ),
+        "save": Arm(
+            f"{text(saving.blocking_save)}. Measured on an idle machine. worst: seconds that the longest held up the"
+            " loop.",
+            lambda seed: saving.blocking_save(seed, saving.SAVES),
+            recipe=lambda: {"saves": saving.SAVES, "width": saving.WIDTH, "limit_s": saving.LIMIT},
         ),
         "soak": Arm(
             f"{text(soak.soak)}. worst: growth of memory after the warm-up, percent.",
