@@ -36,6 +36,8 @@ if [[ ! $devices =~ ^[1-9][0-9]*$ ]] || ((devices % number)); then
 fi
 python=${PYTHON:-python}
 command -v "$python" >/dev/null || fail "PYTHON=$python is no command"
+installed='from importlib.util import find_spec; raise SystemExit(not (find_spec("gan_jax") and find_spec("jax")))'
+"$python" -c "$installed" || fail "PYTHON=$python has no gan_jax: activate its environment, or set PYTHON"
 
 free_port='import socket; s = socket.create_server(("", 0)); print(s.getsockname()[1])'
 port=${PORT:-$("$python" -c "$free_port")}
@@ -43,7 +45,7 @@ export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu}
 export JAX_NUM_CPU_DEVICES=$((devices / number))
 
 pids=() # of the processes that still run, by number
-# shellcheck disable=SC2317 # called by the traps
+# shellcheck disable=SC2317,SC2329 # called by the traps
 pass_on() {
     for pid in "${pids[@]}"; do kill -s "$1" "$pid" 2>/dev/null || true; done
 }
