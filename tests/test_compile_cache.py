@@ -19,6 +19,21 @@ def test_folder_is_the_users_and_jax_variables_go_first(monkeypatch, tmp_path):
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == first
 
 
+def test_programs_for_other_cores_are_kept_apart(tmp_path):
+    """XLA splits loops over the cores it finds: made for one core they are slow on two, and differ in the last bits."""
+    code = "from gan_jax import cli; import os; cli._keep_compiled(); print(os.environ['JAX_COMPILATION_CACHE_DIR'])"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+
+    def folder(cores: set[int]) -> str:
+        command = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {cores}); {code}"]
+        environment["GAN_JAX_CACHE"] = str(tmp_path)
+        return subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout
+
+    cores = sorted(os.sched_getaffinity(0))
+    assert (folder(set(cores[:1])) == folder(set(cores))) == (len(cores) == 1)
+    assert folder(set(cores[:1])) == folder(set(cores[-1:]))
+
+
 def test_a_command_leaves_programs_there(tmp_path, root):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     environment |= {"GAN_JAX_CACHE": str(tmp_path), "JAX_PLATFORMS": "cpu"}

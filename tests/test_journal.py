@@ -3,9 +3,12 @@
 import io
 import itertools
 import json
+import os
 import pathlib
 import shutil
 import struct
+import subprocess
+import sys
 from typing import Any
 
 import jax.numpy as jnp
@@ -67,6 +70,18 @@ def test_measurements_and_events_are_lines_of_json(tmp_path: pathlib.Path, capfd
     assert event["reason"] == {"crc": None, "at": 3}
     assert start["time"] <= first["time"] <= event["time"]
     assert "checkpoint 8 is damaged\n" in capfd.readouterr().err
+
+
+def test_tensorboard_does_without_pytorch(tmp_path: pathlib.Path) -> None:
+    """tensorboardX loads PyTorch where it finds one, which would cost every start seconds."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('PyTorch was loaded')")
+    code = (
+        "import pathlib, sys; from gan_jax.runtime import board\n"
+        "path = board.open_board(pathlib.Path('board'), 1); board.add_scalars(path, 5, {'loss': 2.0})\n"
+        "assert 'torch' not in sys.modules and path.stat().st_size > 100"
+    )
+    path = os.pathsep.join([str(tmp_path), str(pathlib.Path(__file__).parents[1])])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path})
 
 
 def test_lines_are_on_disk_at_once(tmp_path: pathlib.Path) -> None:

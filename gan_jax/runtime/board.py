@@ -3,13 +3,15 @@
 tensorboardX's own writer leaves that to a thread: on a full disk the thread dies, and the run waits for it for ever.
 """
 
+import functools
 import os
 import socket
 import struct
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_jax.runtime.files import writing
 
@@ -24,24 +26,22 @@ def open_board(folder: Path, purge_step: int) -> Path:
     Raises:
         InputError: the operating system refused, here and in all functions.
     """
-    from tensorboardX.proto.event_pb2 import Event, SessionLog  # here, since the other processes need not load it
-
+    messages = _messages()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         number = len(list(folder.iterdir()))  # files are read in the order of their names
     path = folder / f"events.out.tfevents.{int(time.time())}.{number:06d}.{socket.gethostname()}.{os.getpid()}"
-    session = SessionLog(status=SessionLog.START)
-    _append(path, [Event(file_version="brain.Event:2"), Event(step=purge_step, session_log=session)])
+    session = messages.SessionLog(status=messages.SessionLog.START)
+    first = messages.Event(file_version="brain.Event:2")
+    _append(path, [first, messages.Event(step=purge_step, session_log=session)])
     return path
 
 
 def add_scalars(path: Path, step: int, values: Mapping[str, float]) -> None:
     """Adds numbers by name."""
-    from tensorboardX.proto.event_pb2 import Event
-    from tensorboardX.proto.summary_pb2 import Summary
-
-    scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-    _append(path, [Event(step=step, summary=Summary(value=[scalar])) for scalar in scalars])
+    event, summary = _messages().Event, _messages().Summary
+    scalars = [summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+    _append(path, [event(step=step, summary=summary(value=[scalar])) for scalar in scalars])
 
 
 def add_picture(path: Path, step: int, name: str, size: tuple[int, int], colours: int, png: bytes) -> None:
@@ -55,18 +55,14 @@ def add_picture(path: Path, step: int, name: str, size: tuple[int, int], colours
         colours: 1 = grey, 3 = RGB.
         png: the picture as a PNG file.
     """
-    from tensorboardX.proto.event_pb2 import Event
-    from tensorboardX.proto.summary_pb2 import Summary
-
-    image = Summary.Image(height=size[0], width=size[1], colorspace=colours, encoded_image_string=png)
-    _append(path, [Event(step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))])
+    event, summary = _messages().Event, _messages().Summary
+    image = summary.Image(height=size[0], width=size[1], colorspace=colours, encoded_image_string=png)
+    _append(path, [event(step=step, summary=summary(value=[summary.Value(tag=name, image=image)]))])
 
 
 def _append(path: Path, events: list[Any]) -> None:
     """Adds events as TFRecords: length, its checksum, content, its checksum."""
-    from tensorboardX.record_writer import masked_crc32c
-
-    content = b""
+    masked_crc32c, content = _messages().masked_crc32c, b""
     for event in events:
         event.wall_time = time.time()
         body = event.SerializeToString()
@@ -75,3 +71,32 @@ def _append(path: Path, events: list[Any]) -> None:
         content += length + next(checks) + body + next(checks)
     with writing(path), open(path, "ab") as file:
         file.write(content)
+
+
+class _Messages(NamedTuple):
+    """The parts of tensorboardX that are used."""
+
+    Event: Any
+    SessionLog: Any
+    Summary: Any
+    masked_crc32c: Any
+
+
+@functools.cache
+def _messages() -> _Messages:
+    """Loads them late, since the other processes need none.
+
+    tensorboardX imports PyTorch wherever it is installed, which takes seconds and serves nothing here; while it loads,
+    PyTorch is out of sight.
+    """
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # how Python marks a module as missing
+    try:
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.record_writer import masked_crc32c
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+    return _Messages(Event, SessionLog, Summary, masked_crc32c)
