@@ -21,7 +21,7 @@ from gan_jax.config import Config, to_dict
 from gan_jax.errors import InputError
 from gan_jax.runtime.checkpoint import Checkpoints
 
-PATIENCE = 300.0  # seconds that a command or a condition may take
+PATIENCE = 1_800.0  # seconds that a command or a condition may take on a machine that does much else
 BATCH = 32
 ONCE_STARTED = "metrics.jsonl"
 
