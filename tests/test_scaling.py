@@ -1,5 +1,8 @@
 """Suite scaling: collectives counted in real programs, and estimates that obey the formulas they quote."""
 
+from typing import Any
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
@@ -7,7 +10,16 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from gan_jax.benchmark.suites import scaling
-from gan_jax.benchmark.suites.scaling import CHIPS, PROGRAMS, SLICES, Asks, count_collectives, estimate
+from gan_jax.benchmark.suites.scaling import (
+    CHIPS,
+    PROGRAMS,
+    SLICES,
+    Asks,
+    count_collectives,
+    count_statistics,
+    estimate,
+)
+from gan_jax.models.layers import BatchNorm
 from gan_jax.program import build
 from gan_jax.runtime.mesh import make_mesh
 
@@ -34,9 +46,29 @@ def test_collectives_of_tuples_and_of_asynchronous_operations() -> None:
     assert count_collectives(text) == (2, 4 * 8 * 4 + 3 * 2 + 1 + 10 * 4)
 
 
+def test_sums_of_batch_normalisation_are_told_apart() -> None:
+    mesh = make_mesh()
+    split, whole = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return nn.tanh(BatchNorm(name="base_norm")(nn.Dense(3, use_bias=False)(x), train=True))
+
+    x = jax.ShapeDtypeStruct((16, 5), jnp.float32)
+    variables = jax.eval_shape(Net().init, jax.random.key(0), x)
+
+    def run(variables: Any, x: jax.Array) -> Any:
+        return Net().apply(variables, x, mutable="batch_stats")[0].sum(0)
+
+    text = jax.jit(run, in_shardings=(whole, split), out_shardings=whole).lower(variables, x).compile().as_text() or ""
+    number, statistics = count_collectives(text)[0], count_statistics(text)
+    assert number == statistics + 1 and statistics >= 1  # the output's own sum is none of them
+
+
 @pytest.mark.parametrize("name", CHIPS)
 def test_estimates_follow_the_roofline(name: str) -> None:
-    chip, asks = CHIPS[name], Asks(1e12, 1e9, 2, 1e8, 0.0)
+    chip, asks = CHIPS[name], Asks(1e12, 1e9, 2, 0, 1e8, 0.0)
     alone = estimate(chip, asks, 1)
     assert alone["collectives"] == 0
     assert alone["arithmetic"] == pytest.approx(1e12 / (scaling.REACHED * chip.flops))

@@ -51,10 +51,10 @@ def publish(
     return paths
 
 
-def fill(text: str, tables: Mapping[str, Sequence[str]]) -> str:
-    """The page with the lines between `<!-- theory: NAME -->` and the next `<!-- end -->` replaced."""
+def fill(text: str, tables: Mapping[str, Sequence[str]], suite: str = "theory") -> str:
+    """The page with the lines between `<!-- SUITE: NAME -->` and the next `<!-- end -->` replaced."""
     for name, lines in tables.items():
-        mark = f"<!-- theory: {name} -->"
+        mark = f"<!-- {suite}: {name} -->"
         before, found, rest = text.partition(mark)
         _, end, after = rest.partition(_END)
         if found and end:

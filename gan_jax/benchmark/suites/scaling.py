@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -18,14 +19,18 @@ from jax.sharding import Mesh
 
 from gan_jax.benchmark.checkout import checkout_config
 from gan_jax.benchmark.suite import Arm, Outcome, Suite, Tolerance, config_recipe
+from gan_jax.benchmark.theory_page import fill
 from gan_jax.config import Config
 from gan_jax.errors import InputError
 from gan_jax.program import Program, build
+from gan_jax.runtime.files import write_atomically
 
 BATCH = 2_048  # over all chips
 SLICES = {1: "1x1", 2: "1x2", 4: "2x2", 8: "2x4", 16: "4x4", 64: "8x8", 256: "16x16"}  # chips of a v5e: rows x columns
 REACHED = 0.4  # assumed share of the peak FLOPs and of the memory bandwidth that a program of small layers reaches
 HOP_SECONDS = 1e-6  # assumed time of one hop of a collective, whatever its size
+# XLA's search for the best fusions and tiles takes ten times as long and changes neither FLOPs nor collectives.
+EFFORT = -1.0
 
 
 class Chip(NamedTuple):
@@ -45,6 +50,8 @@ CHIPS = {
     "h100": Chip(989e12, 3350e9, 450e9, 0),
 }
 _H100_ISLAND, _H100_OUTSIDE = 8, 50e9
+
+_KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"  # of collectives, in HLO
 
 # Config and changes that make a step of each architecture, the kind of picture it is for, and its classes.
 PROGRAMS: dict[str, tuple[str, dict[str, Any], tuple[int, ...], int]] = {
@@ -67,6 +74,7 @@ class Asks(NamedTuple):
     flops: float
     bytes_accessed: float
     collectives: int  # operations that wait for other chips
+    statistics: int  # of these, sums of batch normalisation
     collective_bytes: float
     peak_bytes: float
 
@@ -88,11 +96,13 @@ def compiled_asks(architecture: str, chips: int) -> Asks:
     compiled = compile_step(build(config, shape, classes, slice_mesh(chips)))
     cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     assert memory is not None  # libtpu always tells
-    number, size = count_collectives(compiled.as_text() or "")
+    text = compiled.as_text() or ""
+    number, size = count_collectives(text)
     # XLA's figure on other platforms is the sum of these.
     peak = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     peak += memory.temp_size_in_bytes
-    return Asks(cost.get("flops", math.nan), cost.get("bytes accessed", math.nan), number, size, peak)
+    traffic = cost.get("bytes accessed", math.nan)
+    return Asks(cost.get("flops", math.nan), traffic, number, count_statistics(text), size, peak)
 
 
 def compile_step(program: Program) -> jax.stages.Compiled:
@@ -103,7 +113,7 @@ def compile_step(program: Program) -> jax.stages.Compiled:
     before = bool(jax.config.values["jax_enable_compilation_cache"])
     jax.config.update("jax_enable_compilation_cache", False)
     try:
-        return step.compile()
+        return step.compile({"exec_time_optimization_effort": EFFORT})
     finally:
         jax.config.update("jax_enable_compilation_cache", before)
 
@@ -135,9 +145,13 @@ def count_collectives(text: str) -> tuple[int, int]:
     Args:
         text: the program as HLO.
     """
-    kinds = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
-    found = re.findall(rf"= (.*?) (?:{kinds})(?:-start)?\(", text)
+    found = re.findall(rf"= (.*?) (?:{_KINDS})(?:-start)?\(", text)
     return len(found), sum(_shape_bytes(shapes) for shapes in found)
+
+
+def count_statistics(text: str) -> int:
+    """Those that sum statistics of batch normalisation, forward or backward, by the layer's name in the program."""
+    return len(re.findall(rf'^.*? (?:{_KINDS})(?:-start)?\(.*op_name="[^"]*norm/reduce_sum"', text, re.MULTILINE))
 
 
 def _shape_bytes(text: str) -> int:
@@ -177,6 +191,8 @@ def measure(architecture: str, chips: int, seed: int) -> Outcome:
         "flops_per_device_share": asks.flops / alone.flops,
         "gbytes_per_device": asks.bytes_accessed / 1e9,
         "collectives": asks.collectives,
+        "statistics_collectives": asks.statistics,
+        "gradient_collectives": asks.collectives - asks.statistics,
         "collective_bytes": asks.collective_bytes,
         "peak_bytes": asks.peak_bytes,
     }
@@ -188,6 +204,35 @@ def measure(architecture: str, chips: int, seed: int) -> Outcome:
             metrics["efficiency_estimate"] = efficiency
             metrics |= {f"{name}_{part}_us": 1e6 * seconds for part, seconds in parts.items()}
     return Outcome(metrics, 0.0, 0)
+
+
+def publish(result: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Writes the table of docs/performance.md, if that page lies beside the folder; draws nothing."""
+    page = folder.absolute().parent / "docs" / "performance.md"
+    if page.is_file():
+        found = {record["arm"]: record["metrics"] for record in result["records"]}
+        write_atomically(page, fill(page.read_text(), {"pods": pod_table(found)}, "scaling").encode())
+    return []
+
+
+def pod_table(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """What 8 chips are asked for, and the estimate for 256 with what bounds it, an architecture a line.
+
+    Args:
+        found: metrics by arm; architectures that lack one of the two are left out.
+    """
+    columns = ["network", "FLOPs a chip, of 8", "all-reduces, of 8", "v5e, of 256", "v5p", "H100", "bottleneck on v5e"]
+    rows = [columns, ["---"] * len(columns)]
+    for name in PROGRAMS:
+        if f"{name}_8" in found and f"{name}_256" in found:
+            few, many = found[f"{name}_8"], found[f"{name}_256"]
+            share = f"{few['flops_per_device_share']:.4f}"
+            reduces = f"{few['gradient_collectives']:.0f} + {few['statistics_collectives']:.0f}"
+            efficiency = [f"{100 * many[f'{chip}_efficiency']:.0f} %" for chip in CHIPS]
+            parts = {part: many[f"v5e_{part}_us"] for part in ("arithmetic", "memory", "collectives")}
+            limit = max(parts, key=lambda part: parts[part])
+            rows.append([name, share, reduces, *efficiency, f"{limit}, {parts[limit]:.0f} us"])
+    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def _recipe(architecture: str) -> dict[str, Any]:
@@ -207,9 +252,11 @@ SUITE = Suite(
         f"The train step at a batch of {BATCH:,} over all chips, compiled by libtpu for slices of TPU v5e that are"
         " described but not present (`pip install -e '.[tpu,benchmark]'`; needs no TPU). From the compiled program,"
         " a step and chip: gflops_per_device, flops_per_device_share (1 = all of one chip's work),"
-        " gbytes_per_device, collectives and collective_bytes, peak_bytes. The rest is an estimate, not a"
-        f" measurement: the slower of arithmetic and memory traffic at {100 * REACHED:.0f} % of the published peaks,"
-        f" then the collectives, nothing overlapped, at the published link speed and {1e6 * HOP_SECONDS:.0f} us a"
+        " gbytes_per_device, collectives and collective_bytes, peak_bytes; statistics_collectives are sums of batch"
+        " normalisation, gradient_collectives all others: one a network and update is the least. XLA compiles at its"
+        " lowest effort, which leaves FLOPs and collectives as they are and counts other memory traffic. The rest is an"
+        f" estimate, not a measurement: the slower of arithmetic and memory traffic at {100 * REACHED:.0f} % of the"
+        f" published peaks, then the collectives, nothing overlapped, at the published link speed and {1e6 * HOP_SECONDS:.0f} us a"
         " hop. v5e: 197 TFLOP/s bfloat16, 819 GB/s, 200 GB/s sent; v5p: 459, 2,765, 600"
         " (docs.cloud.google.com/tpu/docs/v5e, v5p); H100 SXM: 989, 3,350, 450 among 8 and 50 beyond (NVIDIA's data"
         " sheets). v5p and H100 are estimated from the v5e's program. *_efficiency: speed on n chips over n times"
@@ -225,5 +272,6 @@ SUITE = Suite(
         for architecture in PROGRAMS
         for chips in SLICES
     },
+    plots=publish,
     checks={"mlp_8": {"flops_per_device_share": Tolerance(relative=0.02), "collectives": Tolerance(absolute=1)}},
 )
