@@ -13,6 +13,7 @@ import platformdirs
 from absl import app, flags, logging
 
 from gan_jax.errors import InputError, UnstableRun
+from gan_jax.runtime.cores import usable_cores
 from gan_jax.runtime.files import plain_folder
 
 _overrides: list[str] = []
@@ -43,15 +44,10 @@ def _keep_compiled() -> None:
     # Programs for a CPU use what it can do and split loops over its cores, which JAX's key does not tell apart; a home
     # may be shared by different machines, and a process may be held to some of the cores.
     able = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    kind = f"{platform.machine()}-{hashlib.sha256(able.encode()).hexdigest()[:8]}-{_cores()}"
+    kind = f"{platform.machine()}-{hashlib.sha256(able.encode()).hexdigest()[:8]}-{usable_cores()}"
     folder = Path(os.environ.get("GAN_JAX_CACHE") or platformdirs.user_cache_dir("gan_jax"))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "xla" / kind))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def overrides() -> list[str]:

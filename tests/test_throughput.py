@@ -1,18 +1,23 @@
 """Suite `throughput` without PyTorch: turns, FLOPs by the layer formula, our arms, and what is refused."""
 
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
 from gan_jax.benchmark import running
-from gan_jax.benchmark.contests import CONTESTS, Contest
+from gan_jax.benchmark.contests import CONTESTS, Contest, pacgan_ring
 from gan_jax.benchmark.flops import step_flops
 from gan_jax.benchmark.layer_times import time_layers
+from gan_jax.benchmark.population_times import time_members
 from gan_jax.benchmark.rounds import alternate, ratio
 from gan_jax.benchmark.suites import throughput
 from gan_jax.config import Config
 from gan_jax.errors import InputError
+from gan_jax.runtime.cores import usable_cores
 
 
 def test_sides_take_turns_and_the_first_call_of_a_block_does_not_count():
@@ -70,6 +75,28 @@ def test_data_path_is_measured():
     metrics = running.pipelines(config, 20, 0.05, 1).metrics
     assert metrics["resident_over_step"] == metrics["images_per_s_resident"] / metrics["images_per_s_step"] > 1
     assert metrics["images_per_s_png64"] > 0
+
+
+def test_members_are_timed_where_cores_are_devices(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # the tests' own number of devices
+    small = {"model.g_width": 8, "model.d_width": 8, "data.batch_size": 8, "step.per_dispatch": 1}
+    metrics = time_members({"net": pacgan_ring().replace(small)}, 0, 1, 0.0)
+    assert metrics["population_devices"] == usable_cores()
+    assert metrics["population8_factor_net"] > 0 and metrics["population8_speedup_net"] > 0
+    assert metrics["population8_together_net"] == 1  # so small that the library takes them side by side
+
+
+def test_cores_are_devices_unless_a_number_of_devices_is_given():
+    code = "from gan_jax.runtime.cores import split_cores; split_cores(); import jax; print(len(jax.devices()))"
+
+    def devices(flags: str) -> int:
+        environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+        return int(
+            subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True).stdout
+        )
+
+    assert devices("") == usable_cores()
+    assert devices("--xla_force_host_platform_device_count=3") == 3
 
 
 def test_a_start_that_fails_is_an_error(root):

@@ -7,9 +7,9 @@ from gan_jax.adversarial.schedules import NUMBERS, number_field
 from gan_jax.config import Config, Schedule, to_dict
 from gan_jax.errors import InputError
 
-# Units of a layer times examples of a batch up to which dense networks go side by side on CPU. There the two ways meet
-# (benchmark suite throughput, arm population): below, starting an operation costs more than its work; above, products
-# of members in one call run up to a third slower than one after another, which fill the cores as well.
+# Units of a layer times examples of a batch up to which dense networks go side by side on CPU (benchmark suite
+# throughput, arm population): below, starting an operation still costs something beside its work; above, products of
+# several members in one call take longer than one after another.
 SMALL = 4_096
 
 
