@@ -24,7 +24,8 @@ def blocking_save(seed: int, saves: int, width: int = WIDTH) -> Outcome:
 
     Args:
         seed: of the state.
-        saves: how many; each begins when the one before is complete, as in a run, and after the state is computed.
+        saves: how many; each begins when the one before is on disk, as in a run, and after the state is computed. The
+            oldest checkpoint is deleted within it.
         width: of the networks.
 
     Returns:
@@ -48,7 +49,6 @@ def blocking_save(seed: int, saves: int, width: int = WIDTH) -> Outcome:
             while number not in checkpoints.steps():
                 state = _step(program, state)  # donates what is being saved
             complete.append(time.perf_counter() - start)
-            checkpoints.wait()
         found, _ = checkpoints.restore(saves, program.abstract_state)
         same = all(
             np.asarray(a).tobytes() == np.asarray(b).tobytes()
