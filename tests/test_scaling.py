@@ -89,3 +89,16 @@ def test_every_program_fits_its_data_and_every_slice() -> None:
     for chips, text in SLICES.items():
         rows, columns = map(int, text.split("x"))
         assert rows * columns == chips
+
+
+def test_efficiency_is_that_of_the_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = {1: Asks(8e12, 8e9, 0, 0, 0.0, 0.0), 8: Asks(1e12, 1e9, 12, 10, 1e8, 0.0)}  # work split evenly
+    monkeypatch.setattr(scaling, "compiled_asks", lambda architecture, chips: asks[chips])
+    found = scaling.measure("dcgan", 8, 0).metrics
+    assert found["flops_per_device_share"] == 1 / 8 and found["gradient_collectives"] == 2
+    parts = estimate(CHIPS["v5e"], asks[8], 8)
+    work = max(parts["arithmetic"], parts["memory"])
+    assert found["v5e_efficiency"] == pytest.approx(work / (work + parts["collectives"]))
+    assert found["v5e_weak_efficiency"] == pytest.approx(8 * work / (8 * work + parts["collectives"]))
+    table = scaling.pod_table({"dcgan_8": found, "dcgan_256": found, "mlp_8": found})
+    assert len(table) == 3 and "0.1250 | 2 + 10" in table[2]
