@@ -267,8 +267,8 @@ SUITE = Suite(
         " (docs.cloud.google.com/tpu/docs/v5e, v5p); H100 SXM: 989, 3,350, 450 among 8 and 50 beyond (NVIDIA's data"
         " sheets). v5p and H100 are estimated from the v5e's program. *_efficiency: speed on n chips over n times"
         " that of one; v5e_*_us: parts of the step, of which the largest is the bottleneck. The batch is the same on"
-        f" every number of chips, so at 256 each chip sees 8 images. *_weak_efficiency: the same at {BATCH:,} images a chip,"
-        " where each has the work of one alone and then the collectives of n."
+        f" every number of chips, so at 256 each chip sees 8 images. *_weak_efficiency: the same at"
+        f" {BATCH:,} images a chip, where each has the work of one alone and then the collectives of n."
     ),
     arms={
         f"{architecture}_{chips}": Arm(
