@@ -92,6 +92,7 @@ class DataConfig:
     residency: Literal["auto", "device", "stream"] = "auto"  # whole set on the device, or streamed
     resident_mb: Positive = 1024  # "auto" streams sets larger than this
     threads: Positive = 4  # threads that read and decode while streaming
+    validation: Share = 0.0  # part of the training images held out of it, and scored against in place of the test split
 
     @model_validator(mode="after")
     def _known_source(self) -> "DataConfig":
@@ -336,6 +337,15 @@ def to_dict(config: Config) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What `to_dict` gives as one dict with dotted names; a schedule is one value."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        group = isinstance(value, Mapping) and "start" not in value
+        found |= flat(value, f"{prefix}{name}.") if group else {prefix + name: value}
+    return found
+
+
 def from_dict(tree: Mapping[str, Any]) -> Config:
     """The config that `to_dict` wrote.
 
@@ -383,27 +393,50 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] =
         InputError: the file cannot be loaded, or an override does not fit.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"--config={path}: no such file")
-    if path.suffix != ".py":
+    if path.is_file() and path.suffix != ".py":
         raise InputError(f"--config={path}: a config is a Python file that ends in .py")
+    config = call_from(path, "config", "get_config", (), "configs/ has examples")
+    if not isinstance(config, Config):
+        raise InputError(f"--config={path}: get_config() must return a gan_jax.Config, not {type(config).__name__}")
+    return config.replace(overrides if isinstance(overrides, Mapping) else split_overrides(overrides))
+
+
+def call_from(path: Path, flag: str, function: str, arguments: Sequence[Any], hint: str) -> Any:
+    """Runs a Python file of the user's and calls a function of it.
+
+    Args:
+        path: the file.
+        flag: that named it.
+        function: to be called.
+        arguments: of it.
+        hint: where examples are.
+
+    Raises:
+        InputError: there is no such file or function, or either fails.
+    """
+    if not path.is_file():
+        raise InputError(f"--{flag}={path}: no such file")
     # Not by importlib: it writes bytecode beside the file, and takes old bytecode for a file edited within a second.
-    names: dict[str, Any] = {"__name__": f"gan_jax_config_{path.stem}", "__file__": str(path)}
+    names: dict[str, Any] = {"__name__": f"gan_jax_{flag}_{path.stem}", "__file__": str(path)}
     try:
         exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), names)
-        if "get_config" not in names:
-            raise InputError(f"--config={path}: defines no get_config(); see configs/ for examples")
-        config = names["get_config"]()
+        if function not in names:
+            raise InputError(f"--{flag}={path}: defines no {function}(); {hint}")
+        return names[function](*arguments)
     except InputError:
         raise
     except (Exception, SystemExit) as error:
         line = " ".join(str(error).split())
-        raise InputError(f"--config={path}: {type(error).__name__}: {line}") from None
-    if not isinstance(config, Config):
-        raise InputError(f"--config={path}: get_config() must return a gan_jax.Config, not {type(config).__name__}")
-    if not isinstance(overrides, Mapping):
-        overrides = dict(_split_override(text) for text in overrides)
-    return config.replace(overrides)
+        raise InputError(f"--{flag}={path}: {type(error).__name__}: {line}") from None
+
+
+def split_overrides(texts: Sequence[str]) -> dict[str, str]:
+    """Values by dotted name, from "a.b=value".
+
+    Raises:
+        InputError: a value is missing.
+    """
+    return dict(_split_override(text) for text in texts)
 
 
 def load_sibling(file: str, name: str) -> Config:

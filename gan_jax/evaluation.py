@@ -56,7 +56,8 @@ class Judge:
     Attributes:
         network: the feature network.
         train: real training images, uint8 [M, H, W, C], for the floor and the memorisation check.
-        held_out: real images that samples are compared with, uint8 [N, H, W, C]: the test split.
+        held_out: real images that samples are compared with, uint8 [N, H, W, C]: the test split, or the part of the
+            training images that `config.data.validation` holds out.
         sharding: splits batches over devices; None = one device.
     """
 
@@ -170,7 +171,9 @@ def make_judge(
 
 
 def _test_split(data: DataConfig, seed: int) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """Images and labels of the test split; None when there is none."""
+    """Images and labels of the test split, or of what is held out in its place; None when there is none."""
+    if data.validation:
+        return _everything(load_source(data, "validation", seed))
     try:
         return _everything(load_source(data, "test", seed))
     except InputError:

@@ -126,6 +126,23 @@ def test_a_member_can_take_over_the_weights_of_another() -> None:
     assert all(new.sharding == old.sharding for new, old in placed)
 
 
+def test_members_join_again_from_their_own_states() -> None:
+    members = population(9, 8)
+    with Feed(members) as feed:
+        batches = feed.batch(0, 3)
+    states, metrics = members.step(members.init(), batches, 3)
+    joined = members.join([members.member(states, index) for index in range(9)])
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(joined), jax.device_get(states))
+    assert jax.tree.map(lambda leaf: leaf.sharding, joined) == jax.tree.map(lambda leaf: leaf.sharding, states)
+    signs = members.gather(members.signs(states, batches))
+    assert signs["finite"].tolist() == [1.0] * 9
+    for index, batch in ((0, batches[0]["image"][0, 0]), (8, batches[1]["image"][0, 0])):
+        expected = np.asarray(batch).std(axis=0).mean()
+        assert signs["real_diversity"][index] == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="8 states"):
+        members.join([members.member(states, index) for index in range(8)])
+
+
 def test_traced_numbers_are_those_of_the_config() -> None:
     for config in (*configs(2), tiny_config("dcgan", {"penalty.wgan_gp": 3.0, "penalty.dragan": 0.5})):
         for step in (0, 7, 30):

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -88,6 +88,50 @@ class ArraySource:
     def read(self, indices: np.ndarray) -> Batch:
         """Examples by index, see `Source.read`."""
         return self.gather(self.arrays, np.asarray(indices))
+
+    def part(self, rows: np.ndarray) -> Self:
+        """Those of its examples at rows int64 [N]."""
+        return dataclasses.replace(self, arrays={name: array[rows] for name, array in self.arrays.items()})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PartSource:
+    """Some examples of another source, which reads them when they are asked for.
+
+    Attributes:
+        whole: the other source.
+        rows: int64 [N], those of its examples that are in the part.
+    """
+
+    whole: Source
+    rows: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example."""
+        return self.whole.shape
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the whole."""
+        return self.whole.num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the whole."""
+        return self.whole.class_names
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, indices: np.ndarray) -> Batch:
+        """Examples by index, see `Source.read`."""
+        return self.whole.read(self.rows[indices])
+
+
+def part_of(source: Source, rows: np.ndarray) -> Source:
+    """The examples of a source at rows int64 [N], in memory if the source is."""
+    return source.part(rows) if isinstance(source, ArraySource) else PartSource(source, rows)
 
 
 def labelled(

@@ -179,6 +179,19 @@ def load_npz(path: Path, split: str, config: DataConfig) -> ArraySource:
     return labelled(fitted, labels, tuple(str(number) for number in range(classes)))
 
 
+def npz_shape(path: Path) -> tuple[int, int, int]:
+    """(height, width, channels) of the training images of an .npz file, see `load_npz`; transparency counts as colour.
+
+    Raises:
+        InputError: the file cannot be read or holds no images.
+    """
+    if not path.is_file():
+        raise InputError(f"config.data.path={path}: no such file: name an .npz file")
+    images = _read_npz(path, ("images",))["images"]
+    _check_images(path, "images", images)
+    return images.shape[1], images.shape[2], 1 if images.ndim == 3 or images.shape[3] == 1 else 3
+
+
 def _read_npz(path: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
     """The wanted arrays that a file has; the first one must be there."""
     try:

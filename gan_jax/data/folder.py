@@ -75,7 +75,7 @@ def load_folder(root: Path, split: str, config: DataConfig) -> ArraySource | Fol
     """
     if not root.is_dir():
         raise InputError(f"config.data.path={root}: no such folder: name a folder of PNG, JPEG or WebP images")
-    files, numbers, class_names = _list_split(root, split)
+    files, numbers, class_names = list_split(root, split)
     labels = np.array(numbers, np.int32) if class_names else None
     size, channels = config.image_size, config.channels
     keep = fits((*size, channels), len(files), config.residency, config.resident_mb)
@@ -96,7 +96,7 @@ def load_folder(root: Path, split: str, config: DataConfig) -> ArraySource | Fol
     return FolderSource(files, labels, class_names, size, channels, skipped)
 
 
-def _list_split(root: Path, split: str) -> Listing:
+def list_split(root: Path, split: str) -> Listing:
     """Lists a split; labels are those of the training split."""
     parts = root / "train", root / "test"
     if not all(part.is_dir() for part in parts):

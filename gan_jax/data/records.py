@@ -29,6 +29,11 @@ class RecordSource:
     def __len__(self) -> int:
         return len(self._records)
 
+    def native_shape(self, index: int) -> tuple[int, int, int]:
+        """(height, width, channels) of an image as it is stored."""
+        height, width, channels = self._records[index]["image"].shape
+        return height, width, channels
+
     def read(self, indices: np.ndarray) -> Batch:
         """Reads and decodes records by index, see `Source.read`.
 

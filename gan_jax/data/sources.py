@@ -4,8 +4,10 @@ import dataclasses
 import os
 from pathlib import Path
 
+import numpy as np
+
 from gan_jax.config import DataConfig
-from gan_jax.data.arrays import ArraySource, Source, in_memory
+from gan_jax.data.arrays import ArraySource, Source, in_memory, part_of
 from gan_jax.data.files import FASHION_MNIST, has_idx, load_digits, load_idx, load_npz
 from gan_jax.data.folder import load_folder
 from gan_jax.data.records import load_records
@@ -23,21 +25,34 @@ def load_source(config: DataConfig, split: str = "train", seed: int = 0) -> Sour
             stacked have their own number of channels. For stacked, `path` names the set whose
             images are stacked: a folder of idx files, an .npz file, "digits" or "tfds:NAME";
             empty = Debian's Fashion-MNIST.
-        split: "train" or "test".
+        split: "train", "test", or "validation": the part of the training examples that `config.validation` holds out,
+            the same in every run, whatever the seed.
         seed: of the draws of the toy sets; nothing else depends on it.
 
     Raises:
         InputError: the data cannot be had; the message says how to get it.
     """
-    if split not in ("train", "test"):
-        raise InputError(f"split {split!r} is unknown: choose train or test")
+    if split not in ("train", "test", "validation"):
+        raise InputError(f"split {split!r} is unknown: choose train, test or validation")
+    if split == "validation" and not config.validation:
+        raise InputError("config.data.validation=0 holds nothing out: set the part to hold out, e.g. 0.1")
     try:
-        return _open(config, split, seed)
+        source = _open(config, "test" if split == "test" else "train", seed)
+        return source if split == "test" or not config.validation else _divided(source, config.validation, split)
     except MemoryError as error:
         raise InputError(
             f"the examples of config.data.source={config.source} do not fit into memory ({error}):"
             " lower config.data.image_size, or take --config.data.residency=stream"
         ) from None
+
+
+def _divided(source: Source, share: float, split: str) -> Source:
+    """What is left for training, or what is held out; both in the order of the whole."""
+    count = max(1, round(share * len(source)))
+    if count >= len(source):
+        raise InputError(f"config.data.validation={share:g} leaves none of {len(source)} examples: lower it")
+    order = np.random.default_rng(0).permutation(len(source))
+    return part_of(source, np.sort(order[:count] if split == "validation" else order[count:]))
 
 
 def _open(config: DataConfig, split: str, seed: int) -> Source:

@@ -6,7 +6,7 @@ VEEGAN (Srivastava et al., NeurIPS 2017).
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -72,6 +72,10 @@ class StackedSource(ArraySource):
 
     def __len__(self) -> int:
         return len(self.arrays["table"])
+
+    def part(self, rows: np.ndarray) -> Self:
+        """The triples at rows int64 [N]; the grey images are shared."""
+        return dataclasses.replace(self, arrays={**self.arrays, "table": self.arrays["table"][rows]})
 
     @staticmethod
     def gather(arrays: Mapping[str, Any], indices: Any) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gan_jax.adversarial.schedules import NUMBERS, numbers_of
 from gan_jax.adversarial.state import State
-from gan_jax.adversarial.step import Batch, Metrics
+from gan_jax.adversarial.step import Batch, Metrics, to_float
+from gan_jax.adversarial.vitals import state_signs
 from gan_jax.config import Config
 from gan_jax.errors import InputError
 from gan_jax.population.likeness import check_alike, pays_side_by_side, structure
@@ -95,6 +96,29 @@ class Population:
         own = jax.tree.map(lambda leaf: leaf[slot], state.replace(step=state.step[None])).replace(step=state.step)
         return jax.device_put(own, replicated(self.program.mesh))
 
+    def join(self, members: Sequence[State]) -> Rounds[State]:
+        """The states of all members, e.g. from checkpoints, where `step` wants them; the inverse of `member`.
+
+        Args:
+            members: one state each, all of the same step.
+        """
+        found = [jax.device_get(state) for state in members]
+        steps = {int(state.step) for state in found}
+        if len(found) != len(self.configs) or len(steps) != 1:
+            raise ValueError(f"{len(found)} states of steps {sorted(steps)} for {len(self.configs)} members")
+        rounds = []
+        for number in range(self.rounds):
+            stacked = jax.tree.map(
+                lambda *leaves: self._place(np.stack(leaves)), *(found[i] for i in self.slots(number))
+            )
+            rounds.append(stacked.replace(step=jax.device_put(found[0].step, replicated(self.mesh))))
+        return rounds
+
+    def signs(self, states: Rounds[State], batches: Rounds[Batch]) -> Rounds[Metrics]:
+        """What the watchdog reads besides the step's metrics, see `vitals.state_signs`; for `gather`."""
+        images = [batch["image"] for batch in batches]
+        return [self._compiled[2](state, image) for state, image in zip(states, images, strict=True)]
+
     def with_member(self, states: Rounds[State], index: int, state: State) -> Rounds[State]:
         """States in which a member has the weights, moments and average of another state of the same step.
 
@@ -136,7 +160,7 @@ class Population:
         return int(self._compiled[1]._cache_size())
 
     @property
-    def _compiled(self) -> tuple[Any, Any]:
+    def _compiled(self) -> tuple[Any, ...]:
         program = self.program
         return _compile(program.config, program.shape, program.num_classes, self.mesh, self.width)
 
@@ -185,8 +209,8 @@ def make_population(
 
 
 @functools.lru_cache(maxsize=8)
-def _compile(common: Config, shape: tuple[int, ...], num_classes: int, mesh: Mesh, width: int) -> tuple[Any, Any]:
-    """(init, step) of a round, shared by all populations of one structure."""
+def _compile(common: Config, shape: tuple[int, ...], num_classes: int, mesh: Mesh, width: int) -> tuple[Any, ...]:
+    """(init, step, signs) of a round, shared by all populations of one structure."""
     program = build(common, shape, num_classes, make_mesh(list(mesh.devices.flat)[:1]))
     advance = program.advance(lambda array: array)  # each member lives on one device
     # All members are at the same step, so that what is due at a step alone stays a branch and no selection.
@@ -210,7 +234,15 @@ def _compile(common: Config, shape: tuple[int, ...], num_classes: int, mesh: Mes
     return (
         jax.jit(spread_over(init, spread, specs), out_shardings=placed(specs)),
         jax.jit(spread_over(step, ins, outs), in_shardings=placed(ins), out_shardings=placed(outs), donate_argnums=0),
+        jax.jit(
+            spread_over(jax.vmap(_signs, in_axes=(axes, 0)), (specs, spread), spread), out_shardings=placed(spread)
+        ),
     )
+
+
+def _signs(state: State, images: jax.Array) -> Metrics:
+    """Of one member; images of its call, of which the first micro-batch is read."""
+    return state_signs(state, to_float(images[0]))
 
 
 def _prefix(step: Any, rest: Any) -> Any:

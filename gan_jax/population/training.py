@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gan_jax.adversarial.state import State
 from gan_jax.adversarial.step import Batch, Metrics
+from gan_jax.config import DataConfig
 from gan_jax.data.arrays import Source
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
@@ -14,14 +15,19 @@ from gan_jax.population.members import Population, Rounds
 from gan_jax.runtime.mesh import batch_sharding, make_mesh
 
 OnCall = Callable[[int, Rounds[State], Rounds[Metrics]], None]
+Load = Callable[[DataConfig, str, int], Source]
 DRAWN = ("ring", "grid", "stacked")  # sources whose examples are drawn from the run's seed
 
 
 class Feed:
     """Every member's own batches in its own order, as its lone run would see them, on its own device."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, population: Population, load: Load = load_source) -> None:
         """Opens the data.
+
+        Args:
+            population: the members.
+            load: opens a split of a set; for callers that have it open already.
 
         Raises:
             InputError: the data cannot be had.
@@ -36,7 +42,7 @@ class Feed:
                 drawn = config.data.source in DRAWN
                 key = config.seed if drawn else None
                 if key not in sources:
-                    sources[key] = load_source(config.data, "train", config.seed)
+                    sources[key] = load(config.data, "train", config.seed)
                 device = population.mesh.devices[place // population.width]
                 pipeline = Pipeline(
                     sources[key],
