@@ -13,9 +13,10 @@ _HOMES = {
     "Gan": "gan_jax.gan",
     "load": "gan_jax.gan",
     "load_config": "gan_jax.config",
+    "suggest_config": "gan_jax.search.suggestions",
     "train": "gan_jax.training",
 }
-__all__ = ["Config", "Gan", "InputError", "load", "load_config", "train"]  # noqa: F822
+__all__ = ["Config", "Gan", "InputError", "load", "load_config", "suggest_config", "train"]  # noqa: F822
 
 
 def __getattr__(name: str) -> Any:

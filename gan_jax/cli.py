@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import sys
@@ -74,6 +75,17 @@ def folder(name: str) -> Path:
         InputError: it was not given, or is no plain path.
     """
     return plain_folder(require(name))
+
+
+def require_extra(extra: str, *modules: str) -> None:
+    """Checks that the packages of an extra are installed.
+
+    Raises:
+        InputError: one is not.
+    """
+    for name in modules:
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"this command needs {name}: pip install 'gan-jax[{extra}]'")
 
 
 def define_processes() -> None:

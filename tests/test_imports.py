@@ -26,6 +26,7 @@ ROOMS = {
     "sampling": BASE | {"gan", "runtime"},
     "inspection": BASE | {"data", "program", "runtime"},
     "evaluation": BASE | {"data", "gan", "metrics", "runtime"},
+    "search": BASE | {"adversarial", "data", "evaluation", "gan", "population", "program", "runtime"},
     "training": BASE | {"adversarial", "data", "evaluation", "program", "gan", "runtime"},
     "benchmark": BASE
     | {
@@ -38,11 +39,12 @@ ROOMS = {
         "population",
         "program",
         "runtime",
+        "search",
         "theory",
         "training",
     },
 }
-DOORWAYS = {"main", "sample", "evaluate", "features"}
+DOORWAYS = {"main", "sample", "evaluate", "features", "tune"}
 
 
 def room(path: pathlib.Path) -> str:

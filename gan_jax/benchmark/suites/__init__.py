@@ -1,7 +1,18 @@
 """The suites, one a file."""
 
 from gan_jax.benchmark.suite import Suite
-from gan_jax.benchmark.suites import digits, modes, pace, quality, reliability, scaling, stability, theory, throughput
+from gan_jax.benchmark.suites import (
+    digits,
+    modes,
+    pace,
+    quality,
+    reliability,
+    scaling,
+    stability,
+    theory,
+    throughput,
+    tuning,
+)
 from gan_jax.errors import InputError
 
 _ALL = (
@@ -15,6 +26,7 @@ _ALL = (
     stability.SUITE,
     theory.SUITE,
     throughput.SUITE,
+    tuning.SUITE,
 )
 SUITES: dict[str, Suite] = {suite.name: suite for suite in _ALL}
 

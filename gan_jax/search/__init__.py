@@ -1,0 +1,1 @@
+"""Which settings suit a set of images: searched for by training, or guessed from tables."""
