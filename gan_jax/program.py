@@ -22,7 +22,6 @@ from gan_jax.adversarial.step import Batch, Metrics, batches_per_step, make_step
 from gan_jax.adversarial.vitals import state_signs
 from gan_jax.config import Config
 from gan_jax.errors import InputError
-from gan_jax.models.conv import without_transforms
 from gan_jax.runtime.mesh import batch_sharding, replicated, shard_batch
 
 # Steps a call for networks without convolutions, whose step is shorter than a call from Python.
@@ -112,12 +111,8 @@ class Program:
         """
         step = make_step(Game(self.g, self.d, self.config, shard))
 
-        def one(state: State, batch: Batch, numbers: Batch | None = None) -> tuple[State, Metrics]:
-            with without_transforms(self.mesh.size > 1):
-                return step(state, batch, numbers)
-
         def single(state: State, batch: Batch, count: jax.Array, numbers: Batch | None = None) -> tuple[State, Metrics]:
-            return one(state, batch, numbers)
+            return step(state, batch, numbers)
 
         def several(
             state: State, batch: Batch, count: jax.Array, numbers: Batch | None = None
@@ -127,10 +122,10 @@ class Program:
                 part = {
                     name: jax.lax.dynamic_slice_in_dim(a, index * self.passes, self.passes) for name, a in batch.items()
                 }
-                return one(carry[0], part, numbers)
+                return step(carry[0], part, numbers)
 
             first = {name: array[: self.passes] for name, array in batch.items()}
-            shapes = jax.eval_shape(one, state, first, numbers)[1]
+            shapes = jax.eval_shape(step, state, first, numbers)[1]
             empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
             return jax.lax.fori_loop(0, count, body, (state, empty))
 

@@ -8,7 +8,7 @@ from jax import lax
 from test_conv import assert_close, count, draw, penalty_gradients, with_gradients
 
 from gan_jax.models import transformed
-from gan_jax.models.conv import conv, up_conv, without_transforms
+from gan_jax.models.conv import conv, up_conv
 
 WORTHWHILE = (64, 7, 64, 64, 5)  # batch, side, channels in and out, taps
 
@@ -62,17 +62,6 @@ def test_conv_uses_them_where_they_pay_with_all_derivatives():
     assert compiled(with_gradients(conv), *(array.astype(jnp.bfloat16) for array in (x, kernel))) == 3
     assert_close(with_gradients(conv)(x, kernel), with_gradients(reference)(x, kernel))
     assert_close(penalty_gradients(conv)(x, kernel), penalty_gradients(reference)(x, kernel))
-
-
-def test_they_can_be_forbidden_and_come_back():
-    x, kernel = operands()
-
-    def plain(x, kernel):
-        with without_transforms():
-            return conv(x, kernel)
-
-    assert compiled(plain, x, kernel) == 1
-    assert compiled(conv, x, kernel) == 0
 
 
 def test_shared_transforms_are_computed_once():

@@ -222,6 +222,40 @@ def test_downsample_is_the_adjoint_of_upsample():
     np.testing.assert_allclose(left, 4 * right, rtol=1e-5)
 
 
+@pytest.mark.parametrize("edge", ["constant", "edge"])
+def test_gradient_of_upsample_is_its_adjoint_to_every_order(edge):
+    x, y = images((4, 6, 2)), images((8, 12, 2))
+
+    def pulled(y):
+        return jax.vjp(lambda x: layers.upsample(x, edge), x)[1](y)[0]
+
+    # By JAX's own rule, for a matrix of the same map.
+    matrix = layers.upsample(jnp.eye(24).reshape(24, 4, 6, 1), edge).reshape(24, 96)
+    expected = jnp.einsum("ij,bjc->bic", matrix, y.reshape(4, 96, 2)).reshape(x.shape)
+    np.testing.assert_allclose(pulled(y), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.vjp(pulled, y)[1](x)[0], layers.upsample(x, edge), atol=1e-6)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(0.3, 64), (0.5, 7)])
+def test_dropout_keeps_the_mean_and_its_share(rate, channels):
+    x = jnp.ones((64, 8, 8, channels))
+    layer = layers.Dropout(rate)
+
+    def drop(key):
+        return layer.apply({}, x, train=True, rngs={"dropout": key})
+
+    y, other = drop(jax.random.key(0)), drop(jax.random.key(1))
+    share = np.mean(np.asarray(y) == 0, axis=(0, 1, 2))
+    np.testing.assert_allclose(share, rate, atol=5 * (rate * (1 - rate) / 4096) ** 0.5)  # channel by channel
+    np.testing.assert_allclose(y[y > 0], 1 / (1 - rate), rtol=1e-4)
+    # Neighbours share a random word; their fates are independent, as those of two keys.
+    pairs = np.asarray(y[..., ::2][..., : channels // 2] == 0) & np.asarray(y[..., 1::2] == 0)
+    np.testing.assert_allclose(pairs.mean(), rate**2, atol=0.01)
+    np.testing.assert_allclose(np.mean((np.asarray(y) == 0) & (np.asarray(other) == 0)), rate**2, atol=0.01)
+    assert layer.apply({}, x, train=False) is x
+    assert layers.Dropout(0.0).apply({}, x, train=True) is x
+
+
 def test_average_pool():
     x = images((4, 6, 2))
     np.testing.assert_allclose(layers.average_pool(x)[1, 1, 2], x[1, 2:4, 4:6].mean((0, 1)), rtol=1e-6)

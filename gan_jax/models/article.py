@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from gan_jax.models import dcgan
-from gan_jax.models.layers import Dense, Projection, named_features
+from gan_jax.models.layers import Dense, Dropout, Projection, named_features
 
 D_NORMS = ("none",)
 SIZE = (28, 28)
@@ -47,7 +47,7 @@ class Discriminator(nn.Module):
         flat = images.reshape(len(images), -1)  # [B, 28, 28, C] -> [B, 784 * C]
         hidden = nn.leaky_relu(Dense(256, dtype=self.dtype, name="hidden")(flat), 0.3)
         features = named_features([hidden], hidden)
-        dropped = nn.Dropout(self.dropout, deterministic=not train)(features["pooled"])
+        dropped = Dropout(self.dropout)(features["pooled"], train=train)
         logits = Dense(1, kernel_init=_GLOROT, name="out")(dropped)[:, 0]
         logits += Projection(self.num_classes, name="projection")(features["pooled"], labels, train=train)
         return logits, features

@@ -12,9 +12,7 @@ transposed convolution, in an up-convolution and in the penalty of a strided one
 XLA runs 25 times slower on CPU. Derivatives are reverse mode; forward mode (`jax.jvp`) is not defined.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -27,7 +25,6 @@ from gan_jax.models import transformed
 
 Padding = Literal["SAME", "VALID"]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-_transforms = ContextVar("transforms", default=True)
 
 
 class _Geometry(NamedTuple):
@@ -38,24 +35,6 @@ class _Geometry(NamedTuple):
     stride: int
     padding: tuple[tuple[int, int], tuple[int, int]]
     groups: int
-    transforms: bool  # whether a CPU may use them
-
-
-@contextmanager
-def without_transforms(when: bool = True) -> Iterator[None]:
-    """Convolutions traced inside use no transforms on CPU.
-
-    For programs of several devices: their weight gradients are summed over devices while still transformed, which
-    is several times as much to exchange.
-
-    Args:
-        when: False changes nothing.
-    """
-    token = _transforms.set(_transforms.get() and not when)
-    try:
-        yield
-    finally:
-        _transforms.reset(token)
 
 
 def conv(x: Array, kernel: Array, stride: int = 1, padding: Padding = "SAME", groups: int = 1) -> Array:
@@ -95,7 +74,7 @@ def up_conv(x: Array, kernel: Array) -> Array:
 
 def _geometry(size: Sequence[int], window: Sequence[int], stride: int, padding: Padding, groups: int) -> _Geometry:
     rows, columns = lax.padtype_to_pads(size, window, (stride, stride), padding)
-    return _Geometry((size[0], size[1]), (window[0], window[1]), stride, (rows, columns), groups, _transforms.get())
+    return _Geometry((size[0], size[1]), (window[0], window[1]), stride, (rows, columns), groups)
 
 
 # ---------------------------------------------------------------- the three maps and their derivatives
@@ -194,8 +173,6 @@ def _cpu_form(native: Callable[..., Array], a: Array, b: Array, geometry: _Geome
     plan = _plan(native, a, b, geometry)
     if plan is not None:
         return _TRANSFORMED[native](a, b, plan)
-    if native is _native_weight_gradient and _products_pay(a, b, geometry):
-        return _products_weight_gradient(a, b, geometry)
     return native(a, b, geometry)
 
 
@@ -211,28 +188,10 @@ def _plan(native: Callable[..., Array], a: Array, b: Array, geometry: _Geometry)
     (height, width), (rows, columns) = geometry.size, geometry.kernel
     square = height == width and rows == columns and geometry.padding[0] == geometry.padding[1]
     exact = a.dtype == jnp.float32  # with fewer digits a transform loses too many
-    if not (geometry.transforms and square and exact and rows > 1 and geometry.stride <= 2):
+    if not (square and exact and rows > 1 and geometry.stride <= 2):
         return None
     channels = b.shape[2] if native is not _native_weight_gradient else a.shape[3]
     low, high = geometry.padding[0]
     result = (height + low + high - rows) // geometry.stride + 1
     shape = transformed.Shape(height, result, rows, geometry.stride, low)
     return transformed.choose_plan(shape, len(a), channels, b.shape[3])
-
-
-def _products_pay(x: Array, g: Array, geometry: _Geometry) -> bool:
-    """Where the sum of shifted products was measured to be quicker: small windows on large images."""
-    height, width = geometry.size
-    small = geometry.kernel[0] * geometry.kernel[1] <= 9
-    return geometry.stride == 1 and small and height * width >= 256 and min(x.shape[-1], g.shape[-1]) >= 32
-
-
-def _products_weight_gradient(x: Array, g: Array, geometry: _Geometry) -> Array:
-    """dk[i, j] = sum over examples and places of x shifted by (i, j) times g; stride 1."""
-    padded = jnp.pad(x, ((0, 0), *geometry.padding, (0, 0)))
-    height, width = g.shape[1:3]
-    rows = [
-        [jnp.einsum("bhwc,bhwd->cd", padded[:, i : i + height, j : j + width], g) for j in range(geometry.kernel[1])]
-        for i in range(geometry.kernel[0])
-    ]
-    return jnp.stack([jnp.stack(row) for row in rows])  # [kh, kw, C, D]

@@ -10,6 +10,7 @@ from gan_jax.models.layers import (
     BatchNorm,
     Conv,
     Dense,
+    Dropout,
     Initializer,
     LabelledNoise,
     MinibatchStd,
@@ -99,7 +100,7 @@ class Discriminator(nn.Module):
                 x = BatchNorm(dtype=self.dtype, name=f"conv_{index + 1}_norm")(x, train=train)
             x = nn.leaky_relu(x, _SLOPE)
             stages.append(x)
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = Dropout(self.dropout)(x, train=train)
         features = named_features(stages, stages[-1].astype(jnp.float32).mean((1, 2)))
         x = MinibatchStd(self.minibatch_std, name="minibatch")(x, train=train)
         flat = x.reshape(len(x), -1).astype(jnp.float32)  # [B, h, w, C] -> [B, h * w * C]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -181,6 +182,27 @@ class BatchNorm(nn.Module):
         return x * (1 + look_up("scale", nn.initializers.normal(0.02))) + look_up("offset", nn.initializers.zeros)
 
 
+class Dropout(nn.Module):
+    """Sets a share of the values to zero in training and scales the others up to the same mean.
+
+    As `flax.linen.Dropout`, but its noise takes half as many random words: 16 bits a value, so the share is rounded to
+    a multiple of 1 / 65536.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Maps [..., C] to the same shape."""
+        kept = max(1, 2**16 - round(2**16 * self.rate))  # of 65536 values
+        if not train or kept == 2**16:
+            return x
+        words = jax.random.bits(self.make_rng("dropout"), (*x.shape[:-1], -(-x.shape[-1] // 2)), jnp.uint32)
+        halves = lax.bitcast_convert_type(words, jnp.uint16)  # [..., C / 2] -> [..., C / 2, 2]
+        halves = halves.reshape(*words.shape[:-1], -1)[..., : x.shape[-1]]  # -> [..., C]
+        return jnp.where(halves < kept, x * (2**16 / kept), 0).astype(x.dtype)
+
+
 class MinibatchStd(nn.Module):
     """Appends a channel that says how much a group of examples differs (Karras et al. 2018, section 3).
 
@@ -262,6 +284,21 @@ def upsample(x: Array, edge: Literal["constant", "edge"] = "edge") -> Array:
         x: [B, H, W, C].
         edge: what lies outside: copies of the border ("edge") or zeros ("constant").
     """
+    return _spread(x, edge)
+
+
+def downsample(x: Array) -> Array:
+    """Halves height and width of [B, H, W, C] with the filter [1, 3, 3, 1] / 8 along each, zeros outside."""
+    return 0.25 * _gather(x, "constant")
+
+
+# Interpolation and its adjoint, each the derivative of the other: by JAX's own rules the derivatives would be sums of
+# padded arrays, which XLA computes many times slower on CPU.
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _spread(x: Array, edge: Literal["constant", "edge"]) -> Array:
+    """[B, H, W, C] -> [B, 2H, 2W, C]."""
     for axis in (1, 2):
         size = x.shape[axis]
         padded = _pad(x, axis, edge)
@@ -271,14 +308,19 @@ def upsample(x: Array, edge: Literal["constant", "edge"] = "edge") -> Array:
     return x
 
 
-def downsample(x: Array) -> Array:
-    """Halves height and width of [B, H, W, C] with the filter [1, 3, 3, 1] / 8 along each, zeros outside."""
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _gather(x: Array, edge: Literal["constant", "edge"]) -> Array:
+    """[B, H, W, C] -> [B, H / 2, W / 2, C], the adjoint of `_spread`."""
     for axis in (1, 2):
-        end = x.shape[axis] - 1
-        padded = _pad(x, axis, "constant")
+        # Outside lies what the border's copies gave, its own outermost value, or nothing.
+        padded, end = _pad(x, axis, edge), x.shape[axis] - 1
         taps = [lax.slice_in_dim(padded, start, start + end, stride=2, axis=axis) for start in range(4)]
-        x = 0.125 * (taps[0] + taps[3]) + 0.375 * (taps[1] + taps[2])
+        x = 0.25 * (taps[0] + taps[3]) + 0.75 * (taps[1] + taps[2])
     return x
+
+
+_spread.defvjp(lambda x, edge: (_spread(x, edge), None), lambda edge, _, g: (_gather(g, edge),))
+_gather.defvjp(lambda x, edge: (_gather(x, edge), None), lambda edge, _, g: (_spread(g, edge),))
 
 
 def _pad(x: Array, axis: int, mode: Literal["constant", "edge"]) -> Array:

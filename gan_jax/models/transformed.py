@@ -26,9 +26,7 @@ _TILES = (2, 4)  # results of a Toom-Cook tile along an axis
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # its points, and infinity; with more of them digits are lost
 # Costs in operations of a large matrix product: an operation of a transform, one of XLA's convolution, a number moved.
 _TRANSFORM, _NATIVE, _MOVE = 1.6, 1.35, 25.0
-# Share of XLA's estimated cost below which a transform is taken. 0 takes none: no whole step has been timed yet, and a
-# form that only one device takes gives other last bits on 1 and on 8.
-_WORTH = 0.0
+_WORTH = 0.8  # share of XLA's estimated cost below which whole steps were measured to gain, see docs/performance.md
 
 
 class Shape(NamedTuple):
@@ -69,7 +67,7 @@ def input_gradient(g: Array, kernel: Array, plan: Plan) -> Array:
     x = jax.ShapeDtypeStruct((len(g), plan.shape.image, plan.shape.image, kernel.shape[2]), g.dtype)
     z = jnp.einsum("rbd,rcd->rbc", _result_side(g, plan), _tap_side(kernel, plan))
     z = jnp.einsum("rp,rbc->pbc", plan.b, z)
-    return jax.linear_transpose(lambda x: _to_tiles(x, plan), x)(z)[0]
+    return jax.linear_transpose(lambda x: _by_parity(x, plan), x)(_add_tiles(z, len(g), plan))[0]
 
 
 def weight_gradient(x: Array, g: Array, plan: Plan) -> Array:
@@ -100,30 +98,56 @@ def _result_side(g: Array, plan: Plan) -> Array:
 # ---------------------------------------------------------------- into tiles and out of them
 
 
-def _to_tiles(x: Array, plan: Plan) -> Array:
-    """[B, H, H, C] -> [e e, B T T, C], with four times the channels if the stride is 2."""
-    batch, size, stride, count = len(x), plan.shape.image, plan.shape.stride, plan.tiles
+def _by_parity(x: Array, plan: Plan) -> Array:
+    """[B, H, H, C] -> [B, n, n, C] with the zeros outside, and with four times the channels if the stride is 2."""
+    batch, size, stride = len(x), plan.shape.image, plan.shape.stride
     low = plan.shape.low + plan.lead
-    step, reach = plan.results, plan.pixels
-    whole = count == 1 and plan.low > 0 and plan.pixels * stride == size  # one tile; its zeros are implied
+    whole = plan.tiles == 1 and plan.low > 0 and plan.pixels * stride == size  # one tile; its zeros are implied
     if not whole:
-        rows = ((count - 1) * step + reach) * stride
-        edge = (low, rows - low - size)
-        x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*edge, 0), (*edge, 0), (0, 0, 0)))
+        rows = plan.pixels if plan.tiles == 1 else (plan.tiles - 1 + _parts(plan)) * plan.results
+        edge = (low, rows * stride - low - size, 0)
+        x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), edge, edge, (0, 0, 0)))
     if stride == 2:
         half, channels = x.shape[1] // 2, x.shape[3]
         x = x.reshape(batch, half, 2, half, 2, channels).transpose(0, 1, 3, 2, 4, 5)
         x = x.reshape(batch, half, half, 4 * channels)  # [B, h, w, 2, 2, C] -> [B, h, w, 4 C]
-    x = _overlapping(_overlapping(x, 1, plan), 3, plan)  # [B, T, e, T, e, C]
-    return x.transpose(2, 4, 0, 1, 3, 5).reshape(reach * reach, batch * count * count, -1)  # -> [e e, B T T, C]
+    return x
 
 
-def _overlapping(x: Array, axis: int, plan: Plan) -> Array:
-    """Cuts an axis into overlapping tiles: [.., (T - 1) m + e, ..] -> [.., T, e, ..]."""
+def _to_tiles(x: Array, plan: Plan) -> Array:
+    """[B, H, H, C] -> [e e, B T T, C], with four times the channels if the stride is 2."""
+    x, reach = _by_parity(x, plan), plan.pixels
     if plan.tiles == 1:
-        return jnp.expand_dims(x, axis)
-    starts = range(0, plan.tiles * plan.results, plan.results)
-    return jnp.stack([jax.lax.slice_in_dim(x, start, start + plan.pixels, axis=axis) for start in starts], axis)
+        places = x.transpose(1, 2, 0, 3)  # -> [e, e, B, C]
+    else:
+        ends, step = (plan.tiles - 1) * plan.results + 1, plan.results
+        places = jnp.stack(
+            [x[:, i : i + ends : step, j : j + ends : step] for i in range(reach) for j in range(reach)]
+        )  # [e e, B, T, T, C]
+    return places.reshape(reach * reach, len(x) * plan.tiles**2, -1)
+
+
+def _add_tiles(z: Array, batch: int, plan: Plan) -> Array:
+    """[e e, B T T, C] -> [B, n, n, C]: the adjoint of cutting into tiles, in few large sums."""
+    reach, step, count, parts = plan.pixels, plan.results, plan.tiles, _parts(plan)
+    z = z.reshape(reach, reach, batch, count, count, -1)
+    if count == 1:
+        return z.transpose(2, 0, 3, 1, 4, 5).reshape(batch, reach, reach, -1)  # [e, e, B, 1, 1, C] -> [B, e, e, C]
+    zero, total = jnp.zeros((), z.dtype), jnp.zeros((), z.dtype)
+    for row in range(parts):
+        for column in range(parts):
+            block = z[row * step : (row + 1) * step, column * step : (column + 1) * step]
+            block = jax.lax.pad(block, zero, (*((0, step - size, 0) for size in block.shape[:2]), *((0, 0, 0),) * 4))
+            block = block.transpose(2, 3, 0, 4, 1, 5)  # [m, m, B, T, T, C] -> [B, T, m, T, m, C]
+            block = block.reshape(batch, count * step, count * step, -1)
+            edges = ((part * step, (parts - 1 - part) * step, 0) for part in (row, column))
+            total += jax.lax.pad(block, zero, ((0, 0, 0), *edges, (0, 0, 0)))
+    return total
+
+
+def _parts(plan: Plan) -> int:
+    """How many tiles a pixel may lie in along an axis."""
+    return -(-plan.pixels // plan.results)
 
 
 def _from_tiles(y: Array, batch: int, plan: Plan) -> Array:
