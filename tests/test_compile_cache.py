@@ -1,8 +1,12 @@
-"""Commands keep compiled programs in the user's cache folder, unless told otherwise."""
+"""Commands keep compiled programs in the user's cache folder and ask for huge pages, unless told otherwise."""
 
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from gan_jax import cli
 
@@ -40,3 +44,15 @@ def test_a_command_leaves_programs_there(tmp_path, root):
     command = [sys.executable, "-m", "gan_jax.main", "--config=configs/digits.py", "--dry_run"]
     subprocess.run(command, check=True, cwd=root, env=environment, capture_output=True, timeout=300)
     assert [path for path in (tmp_path / "xla").glob("*/*") if path.stat().st_size > 1000]
+
+
+@pytest.mark.parametrize("given", [None, "glibc.malloc.check=0"])
+def test_commands_ask_for_huge_pages_once(given):
+    code = "import os; from gan_jax import cli; cli._ask_for_huge_pages(); print(os.environ.get('GLIBC_TUNABLES'))"
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    environment |= {"GLIBC_TUNABLES": given} if given else {}
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, check=True, env=environment, capture_output=True, text=True, timeout=60).stdout
+    modes = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    asks = modes.exists() and "[madvise]" in modes.read_text() and platform.libc_ver()[0] == "glibc"
+    assert found.strip() == str(given or ("glibc.malloc.hugetlb=1" if asks else None))
