@@ -14,6 +14,7 @@ from gan_jax.benchmark.flops import step_flops
 from gan_jax.benchmark.layer_times import time_layers
 from gan_jax.benchmark.population_times import time_members
 from gan_jax.benchmark.rounds import alternate, ratio
+from gan_jax.benchmark.step_profile import operation_shares, owner, publish
 from gan_jax.benchmark.suites import throughput
 from gan_jax.config import Config
 from gan_jax.errors import InputError
@@ -68,6 +69,28 @@ def test_penalties_and_layers_are_measured():
     maps = ("forward", "input_gradient", "weight_gradient")
     for layer in ("g_conv", "g_image", "d_conv_1"):
         assert all(found[f"{layer}_{kind}_ms_{form}"] > 0 for kind in maps for form in ("xla", "transformed"))
+
+
+def test_a_step_is_split_by_layers():
+    shares = operation_shares(tiny("dcgan").program(), 0)
+    assert {"g_up_1_percent", "d_conv_1_percent", "update_percent"} <= set(shares)
+    assert shares["traced_ms"] > 0
+    assert np.isclose(sum(value for name, value in shares.items() if name.endswith("_percent")), 100)
+    assert owner('fusion(x), metadata={op_name="jit(step)/transpose(jvp(Generator))/up_1/cond/dot"}') == "g_up_1"
+    assert owner('fusion(x), metadata={op_name="jit(step)/jvp(Discriminator)/jit(relu)/max"}') == "d_other"
+    assert owner('add(x, y), metadata={op_name="jit(step)/add"}') == "update"
+    assert owner("copy(x)") == "other"
+
+
+def test_the_page_shows_where_time_goes(tmp_path):
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs" / "performance.md"
+    page.write_text("above\n<!-- operations -->\nold\n<!-- end -->\nbelow\n")
+    metrics = {"g_conv_percent": 60.0, "d_out_percent": 0.5, "update_percent": 39.5, "traced_ms": 1.0}
+    publish({"records": [{"arm": "profile_tiny", "metrics": metrics}]}, tmp_path / "benchmarks")
+    text = page.read_text()
+    assert "old" not in text and text.startswith("above") and text.endswith("below\n")
+    assert "| tiny | g_conv | 60.0 |" in text and "| tiny | all others | 0.5 |" in text and "d_out" not in text
 
 
 def test_data_path_is_measured():

@@ -24,6 +24,7 @@ from gan_jax.benchmark.flops import step_flops
 from gan_jax.benchmark.layer_times import time_layers
 from gan_jax.benchmark.population_times import time_members
 from gan_jax.benchmark.rounds import alternate, matrix_product, product_gflop, ratio
+from gan_jax.benchmark.step_profile import operation_shares, publish
 from gan_jax.benchmark.suite import Arm, Outcome, Range, Suite, config_recipe
 from gan_jax.config import Config
 from gan_jax.errors import InputError
@@ -45,6 +46,7 @@ class Protocol:
         images: PNG files that the pipeline arm streams.
         starts: warm starts.
         layers: contests whose convolutions are timed one by one.
+        profiles: contests whose steps are split into operations.
     """
 
     rounds: int = 5
@@ -55,6 +57,7 @@ class Protocol:
     images: int = 2_000
     starts: int = 5
     layers: tuple[str, ...] = ("dcgan28", "dcgan64", "sngan32")
+    profiles: tuple[str, ...] = ("dcgan28", "sngan32", "r3gan")
 
     def members(self) -> dict[str, Config]:
         """Configs of three sizes for the population arm, the suite's ring first."""
@@ -169,6 +172,12 @@ def weigh_layers(protocol: Protocol, name: str, seed: int) -> Outcome:
     return Outcome(metrics, time.perf_counter() - start, 0)
 
 
+def weigh_operations(protocol: Protocol, name: str, seed: int) -> Outcome:
+    """Where the time of a contest's step goes."""
+    start = time.perf_counter()
+    return Outcome(operation_shares(protocol.contests[name].program(), seed), time.perf_counter() - start, 0)
+
+
 def weigh_populations(protocol: Protocol, seed: int) -> Outcome:
     """Eight members in one call, in a row, and as the library takes them, for three sizes of net."""
     start, nets = time.perf_counter(), protocol.members()
@@ -196,6 +205,11 @@ def make_suite(protocol: Protocol) -> Suite:
             f"the convolutions of {name} one by one, ms: XLA's form and the cheapest by transforms, taken or not.",
             functools.partial(weigh_layers, protocol, name),
         )
+    for name in protocol.profiles:
+        arms[f"profile_{name}"] = Arm(
+            f"where a step of {name} spends its time, by XLA's profiler: percent by network and layer.",
+            functools.partial(weigh_operations, protocol, name),
+        )
     arms["population"] = Arm(
         "eight members, for the arm ring, the same at width 64 and batch 64, and a DCGAN of width 32 on the 8x8 digits;"
         " population8_factor: in one call by jax.vmap over in a row, on one device of all cores; population8_speedup:"
@@ -222,6 +236,7 @@ def make_suite(protocol: Protocol) -> Suite:
         arms=arms,
         protocol=protocol.facts,
         checks={"ring": {"speedup": Range(1.0), "matmul_share": Range(10.0)}} if "ring" in arms else {},
+        plots=publish,
         headline=("speedup", "ms_ours", "ms_torch_eager", "ms_torch_compile", "matmul_share"),
     )
 
