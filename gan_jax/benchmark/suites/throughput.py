@@ -121,7 +121,7 @@ def compare(protocol: Protocol, name: str, seed: int) -> Outcome:
 
 
 def agree(contest: Contest, seed: int) -> dict[str, float]:
-    """How far the two sides are apart after a step on copied weights, on a batch of 4.
+    """How far the two sides are apart after a step on copied weights, at the batch that is timed.
 
     Where an activation falls on the kink of a ReLU to within rounding, the two sides may take different slopes, and
     the gradients below it differ by percents. So up to `_TRIES` seeds are tried; sides that do different work
@@ -134,7 +134,7 @@ def agree(contest: Contest, seed: int) -> dict[str, float]:
 
     # Dropout masks cannot be shared. Adam with a small eps divides a gradient that is nearly 0 by itself, and so makes
     # its rounding as large as the step.
-    changes: dict[str, Any] = {"optimizer.eps": 1e-3, "step.per_dispatch": 1, "data.batch_size": 4}
+    changes: dict[str, Any] = {"optimizer.eps": 1e-3, "step.per_dispatch": 1}
     if contest.config().model.dropout:
         changes["model.dropout"] = 0.0
     program, found = contest.program(changes), []
@@ -252,7 +252,7 @@ def _describe(protocol: Protocol) -> str:
         " which the first does not count, medians over rounds. PyTorch has the same layers, weights, batch and"
         " float32, and all cores; contiguous and channels_last, fused and foreach Adam are tried first and the fastest"
         " counts, for eager mode and for torch.compile. speedup: the better of the two over ours, median over rounds."
-        " Before, one step of both from copied weights on the same 4 images and noise, dropout off: difference_losses"
+        " Before, one step of both from copied weights on the same images and noise, dropout off: difference_losses"
         " is the largest relative difference of the losses; difference_gradients and difference_weights the largest"
         " over all arrays of weights of |ours - PyTorch's| over |ours|, for gradients (Adam's first moments) and for"
         " the change of the weights. gflop_step counts every convolution as 2 N H W K K Cin Cout with"
