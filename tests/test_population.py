@@ -177,8 +177,10 @@ def test_members_go_side_by_side_where_that_pays() -> None:
         ("mlp", small, "cpu", True),
         ("mlp", wide, "cpu", False),
         ("mlp", wide, "gpu", True),
-        ("dcgan", small, "cpu", False),
-        ("dcgan", small, "gpu", False),
+        ("dcgan", small | {"data.image_size": 8}, "cpu", True),
+        ("dcgan", small | {"data.image_size": 28}, "cpu", False),
+        ("dcgan", small | {"data.image_size": 8}, "gpu", False),
+        ("resnet", small | {"data.image_size": 8}, "cpu", False),
     ]
     for architecture, changes, platform, expected in rows:
         config = tiny_config(architecture, changes)

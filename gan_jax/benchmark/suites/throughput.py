@@ -60,15 +60,17 @@ class Protocol:
     profiles: tuple[str, ...] = ("dcgan28", "sngan32", "r3gan")
 
     def members(self) -> dict[str, Config]:
-        """Configs of three sizes for the population arm, the suite's ring first."""
+        """Configs of dense and convolutional nets for the population arm, the suite's ring first."""
         ring = pacgan_ring()
         small = {"model.g_width": 64, "model.d_width": 64, "data.batch_size": 64}
         narrow = {"model.g_width": 32, "model.d_width": 32}
         images = {"data.source": "digits", "data.image_size": 8, "data.batch_size": 16, "ema_half_life": 10_000}
+        dcgan = Config().replace(images | {"model.architecture": "dcgan"} | narrow)
         return {
             "ring400": ring,
             "ring64": ring.replace(small),
-            "dcgan": Config().replace(images | {"model.architecture": "dcgan"} | narrow),
+            "dcgan8": dcgan,
+            "dcgan28": dcgan.replace({"data.image_size": 28, "data.batch_size": 64}),
         }
 
     def facts(self) -> dict[str, Any]:
@@ -179,7 +181,7 @@ def weigh_operations(protocol: Protocol, name: str, seed: int) -> Outcome:
 
 
 def weigh_populations(protocol: Protocol, seed: int) -> Outcome:
-    """Eight members in one call, in a row, and as the library takes them, for three sizes of net."""
+    """Eight members in one call, in a row, and as the library takes them, for several sizes of net."""
     start, nets = time.perf_counter(), protocol.members()
     metrics = time_members(nets, seed, protocol.rounds, protocol.block_seconds / 4)
     metrics["population8_factor"] = metrics[f"population8_factor_{next(iter(nets))}"]
@@ -211,7 +213,8 @@ def make_suite(protocol: Protocol) -> Suite:
             functools.partial(weigh_operations, protocol, name),
         )
     arms["population"] = Arm(
-        "eight members, for the arm ring, the same at width 64 and batch 64, and a DCGAN of width 32 on the 8x8 digits;"
+        "eight members, for the arm ring, the same at width 64 and batch 64, and a DCGAN of width 32 on the digits, at"
+        " 8x8 and batch 16 and enlarged to 28x28 at batch 64;"
         " population8_factor: in one call by jax.vmap over in a row, on one device of all cores; population8_speedup:"
         " eight lone runs one after another over the library's way, a device a core; together: whether that is by"
         " jax.vmap on each device (1) or in a row (0); ms_member: of a member and step, the library's way and alone.",
