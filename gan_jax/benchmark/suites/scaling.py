@@ -127,6 +127,7 @@ def slice_mesh(chips: int) -> Mesh:
     from jax.experimental import topologies
 
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # or libtpu asks the network what machine this is
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # or one process alone may load it, as if it held a TPU
     rows, columns = (int(side) for side in SLICES[chips].split("x"))
     host = {"chips_per_host_bounds": (rows, columns, 1)} if chips < 4 else {}
     try:
