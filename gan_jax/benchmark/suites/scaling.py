@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh
 
 from gan_jax.benchmark.checkout import checkout_config
@@ -109,13 +110,15 @@ def compile_step(program: Program) -> jax.stages.Compiled:
     """The train step of a program on a described slice, compiled."""
     count = jax.ShapeDtypeStruct((), jnp.int32)
     step = program.step.lower(program.abstract_state, program.abstract_batch, count)
-    # What is compiled for absent chips cannot be read back from JAX's cache.
+    # What is compiled for absent chips cannot be read back from JAX's cache, which asks once whether it is wanted.
     before = bool(jax.config.values["jax_enable_compilation_cache"])
     jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
     try:
         return step.compile({"exec_time_optimization_effort": EFFORT})
     finally:
         jax.config.update("jax_enable_compilation_cache", before)
+        compilation_cache.reset_cache()
 
 
 def slice_mesh(chips: int) -> Mesh:
