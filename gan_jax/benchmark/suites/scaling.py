@@ -264,9 +264,9 @@ SUITE = Suite(
     name="scaling",
     description=(
         f"The train step at a batch of {BATCH:,} over all chips (r3gan: {SMALLER['r3gan']}), compiled by libtpu for"
-        " slices of TPU v5e that are described but not present (`pip install -e '.[tpu,benchmark]'`; needs no TPU). From the compiled program,"
-        " a step and chip: gflops_per_device, flops_per_device_share (1 = all of one chip's work),"
-        " gbytes_per_device, collectives and collective_bytes, peak_bytes; statistics_collectives are sums of batch"
+        " slices of TPU v5e that are described but not present (`pip install -e '.[tpu,benchmark]'`; needs no TPU)."
+        " From the compiled program, a step and chip: gflops_per_device, flops_per_device_share (1 = all of one chip's"
+        " work), gbytes_per_device, collectives and collective_bytes, peak_bytes; statistics_collectives are sums of batch"
         " normalisation, gradient_collectives all others: one a network and update is the least. XLA compiles at its"
         " lowest effort, which leaves FLOPs and collectives as they are and counts other memory traffic. The rest is an"
         f" estimate, not a measurement: the slower of arithmetic and memory traffic at {100 * REACHED:.0f} % of the"
