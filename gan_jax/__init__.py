@@ -13,10 +13,20 @@ _HOMES = {
     "Gan": "gan_jax.gan",
     "load": "gan_jax.gan",
     "load_config": "gan_jax.config",
+    "load_exported": "gan_jax.exported.pair",
     "suggest_config": "gan_jax.search.suggestions",
     "train": "gan_jax.training",
 }
-__all__ = ["Config", "Gan", "InputError", "load", "load_config", "suggest_config", "train"]  # noqa: F822
+__all__ = [  # noqa: F822
+    "Config",
+    "Gan",
+    "InputError",
+    "load",
+    "load_config",
+    "load_exported",
+    "suggest_config",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,17 +3,18 @@
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from gan_jax import config as config_lib
 from gan_jax.adversarial.state import Average, Net, State
 from gan_jax.errors import InputError
+from gan_jax.inversion import Inversion, invert, principal_directions
+from gan_jax.latents import BATCH, draw_noise, great_circle, in_batches, resolve_labels
 from gan_jax.program import Program, build
 from gan_jax.runtime.agreement import together
 from gan_jax.runtime.checkpoint import Checkpoints
@@ -58,12 +59,7 @@ class Gan:
             num: how many.
             truncation: redraw components beyond +-truncation (Brock et al. 2019, section 3.1); None = never.
         """
-        size = (num, self.config.model.latent_size)
-        if truncation is None:
-            return jax.random.normal(key, size)
-        if not truncation > 0:
-            raise InputError(f"truncation={truncation} must be above 0: 0.5 is strong, 2 is weak")
-        return jax.random.truncated_normal(key, -truncation, truncation, size)
+        return draw_noise(key, num, self.config.model.latent_size, truncation)
 
     def check_labels(self, labels: Sequence[int] | np.ndarray | None, num: int) -> np.ndarray:
         """Labels int32 [num]: the given ones repeated in turn, or all classes in turn.
@@ -71,26 +67,16 @@ class Gan:
         Raises:
             InputError: labels for an unconditional generator, or out of range.
         """
-        classes = self.program.num_classes if self.config.model.conditional else 0
-        if labels is None:
-            return np.arange(num, dtype=np.int32) % max(classes, 1)
-        if not classes:
-            raise InputError("labels need a class-conditional generator: train with --config.model.conditional=true")
-        given = np.asarray(labels, np.int32).reshape(-1)
-        if given.size == 0 or given.min() < 0 or given.max() >= classes:
-            raise InputError(f"labels must lie in 0..{classes - 1}, not {given.tolist()}")
-        return np.resize(given, num)
+        return resolve_labels(labels, num, self._sizes["classes"])
 
-    def generate(self, z: jax.Array | np.ndarray, labels: np.ndarray | None = None, batch_size: int = 256) -> jax.Array:
+    def generate(
+        self, z: jax.Array | np.ndarray, labels: np.ndarray | None = None, batch_size: int = BATCH
+    ) -> jax.Array:
         """Images float32 [N, *shape] in [-1, 1] from noise [N, latent_size], in batches of one size."""
-        noise, labels = np.asarray(z), self.check_labels(labels, len(z))
-        size = min(batch_size, len(noise))
-        padding = -len(noise) % size
-        noise = np.concatenate([noise, noise[:1].repeat(padding, 0)])
-        labels = np.concatenate([labels, labels[:1].repeat(padding)])
-        starts = range(0, len(noise), size)
-        parts = [self.program.generate(self.ema, noise[i : i + size], labels[i : i + size]) for i in starts]
-        return jnp.concatenate(parts)[: len(noise) - padding]
+        images: jax.Array = in_batches(
+            self._generate, np.asarray(z), self.check_labels(labels, len(z)), size=batch_size
+        )
+        return images
 
     def sample(
         self,
@@ -114,18 +100,15 @@ class Gan:
     def interpolate(self, key: jax.Array, rows: int, columns: int) -> jax.Array:
         """Images [rows * columns, *shape]: each row walks from one sample to another.
 
-        Along the great circle (White 2016), since a straight line leaves the shell where noise lives.
+        Along the great circle, see `latents.great_circle`.
         """
-        ends = self.latents(key, 2 * rows).reshape(2, rows, 1, -1)  # [2 * rows, z] -> [2, rows, 1, z]
-        share = jnp.linspace(0, 1, columns)[None, :, None]
-        units = ends / jnp.linalg.norm(ends, axis=-1, keepdims=True)
-        angle = jnp.arccos(jnp.clip(jnp.sum(units[0] * units[1], -1, keepdims=True), -1, 1))
-        path = (jnp.sin((1 - share) * angle) * ends[0] + jnp.sin(share * angle) * ends[1]) / jnp.sin(angle)
+        ends = self.latents(key, 2 * rows).reshape(2, rows, -1)  # [2 * rows, Z] -> [2, rows, Z]
+        path = great_circle(ends[0], ends[1], columns)
         labels = np.repeat(self.check_labels(None, rows), columns)
-        z = path.reshape(rows * columns, -1)  # [rows, columns, z] -> [rows * columns, z]
+        z = path.reshape(rows * columns, -1)  # [rows, columns, Z] -> [rows * columns, Z]
         return self.generate(z, labels if self.config.model.conditional else None)
 
-    def features(self, images: jax.Array | np.ndarray, batch_size: int = 256) -> dict[str, np.ndarray]:
+    def features(self, images: jax.Array | np.ndarray, batch_size: int = BATCH) -> dict[str, np.ndarray]:
         """Named intermediate tensors of the discriminator for images [N, *shape] in [-1, 1].
 
         Returns:
@@ -136,17 +119,54 @@ class Gan:
                 f"config.model.pack={self.config.model.pack}: this discriminator judges packs, not single images;"
                 " train with --config.model.pack=1 for features"
             )
+        images = self._check_images(images)
+
+        def criticise(batch: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+            logits, named = self.program.criticise(self.d, batch, labels)
+            return {name: np.asarray(array) for name, array in {**named, "logits": logits}.items()}
+
+        found: dict[str, np.ndarray] = in_batches(criticise, images, np.zeros(len(images), np.int32), size=batch_size)
+        return found
+
+    def invert(
+        self,
+        images: jax.Array | np.ndarray,
+        labels: Sequence[int] | np.ndarray | None = None,
+        seed: int = 0,
+        steps: int = 200,
+    ) -> Inversion:
+        """Noise of which the generator makes given images, as nearly as it can; see `inversion.invert`.
+
+        Args:
+            images: [N, *shape] in [-1, 1].
+            labels: classes of the images; None = found too.
+            seed: of the samples.
+            steps: of the descent.
+
+        Raises:
+            InputError: images of another shape, or labels that do not fit.
+        """
+        images = self._check_images(images)
+        return invert(self._generate, images, **self._sizes, key=jax.random.key(seed), labels=labels, steps=steps)
+
+    def directions(self, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Orthonormal latent directions, those first that change images most; see `inversion.principal_directions`."""
+        return principal_directions(self._generate, **self._sizes, key=jax.random.key(seed))
+
+    def _generate(self, z: jax.Array, labels: jax.Array) -> jax.Array:
+        images: jax.Array = self.program.generate(self.ema, z, labels)
+        return images
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        classes = self.program.num_classes if self.config.model.conditional else 0
+        return {"latent_size": self.config.model.latent_size, "classes": classes}
+
+    def _check_images(self, images: jax.Array | np.ndarray) -> np.ndarray:
         images = np.asarray(images, np.float32)
         if images.shape[1:] != self.shape:
             raise InputError(f"images have shape {images.shape[1:]}, this run was trained on {self.shape}: resize them")
-        size = min(batch_size, len(images))
-        parts = []
-        for start in range(0, len(images), size):
-            piece = images[start : start + size]
-            padded = np.concatenate([piece, piece[:1].repeat(size - len(piece), 0)])
-            logits, named = self.program.criticise(self.d, padded, np.zeros(size, np.int32))
-            parts.append({name: np.asarray(array)[: len(piece)] for name, array in {**named, "logits": logits}.items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return images
 
 
 def from_state(program: Program, state: State, class_names: Sequence[str]) -> Gan:
@@ -154,20 +174,28 @@ def from_state(program: Program, state: State, class_names: Sequence[str]) -> Ga
     return Gan(program, state.ema, state.d, tuple(class_names), int(state.step))
 
 
-def load(workdir: str | Path, which: str = "newest", mesh: Mesh | None = None) -> Gan:
+def load(
+    workdir: str | Path,
+    which: str = "newest",
+    mesh: Mesh | None = None,
+    make_program: Callable[..., Program] = build,
+) -> Gan:
     """Loads a trained pair from its workdir alone.
 
     Args:
         workdir: folder of a run.
         which: "newest", "best" (lowest FID, if the run was scored) or a step number as text.
         mesh: devices that share the work; None = one. All processes of the mesh must call it.
+        make_program: what built the run's program, if it has parts of your own.
 
     Raises:
-        InputError: no such run, or no usable checkpoint.
+        InputError: no such run, no usable checkpoint, or `which` names none.
     """
+    if which not in ("newest", "best") and not which.isdecimal():
+        raise InputError(f"--checkpoint={which} must be newest, best or a step number")
     workdir = plain_folder(workdir)
     config, shape, num_classes, class_names = together(lambda: _facts(workdir))
-    program = build(config, shape, num_classes, make_mesh(jax.local_devices()[:1]))
+    program = make_program(config, shape, num_classes, make_mesh(jax.local_devices()[:1]))
     program = program.on_mesh(mesh) if mesh else program  # any number of devices serves here
     with Checkpoints(workdir / CHECKPOINTS, keep=config.log.keep, settings=fixed_settings(config)) as checkpoints:
         if which == "newest":

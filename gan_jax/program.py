@@ -15,6 +15,7 @@ from jax.sharding import AbstractMesh, Mesh
 
 from gan_jax import models
 from gan_jax.adversarial.game import Game
+from gan_jax.adversarial.losses import Loss
 from gan_jax.adversarial.packing import packed_shape
 from gan_jax.adversarial.running import initial
 from gan_jax.adversarial.state import Average, Net, State, init_state
@@ -40,6 +41,7 @@ class Program:
     shape: tuple[int, ...]  # of one example
     num_classes: int  # 0 = unlabelled data
     per_dispatch: int  # steps a call of `step`, at most
+    loss: Loss | None = dataclasses.field(default=None, kw_only=True)  # None = the config's
 
     @property
     def passes(self) -> int:
@@ -109,7 +111,7 @@ class Program:
         Args:
             shard: constrains the leading axis of arrays made inside to the mesh.
         """
-        step = make_step(Game(self.g, self.d, self.config, shard))
+        step = make_step(Game(self.g, self.d, self.config, shard, self.loss))
 
         def single(state: State, batch: Batch, count: jax.Array, numbers: Batch | None = None) -> tuple[State, Metrics]:
             return step(state, batch, numbers)
@@ -137,7 +139,8 @@ class Program:
 
         def run(average: Average, z: jax.Array, labels: jax.Array) -> jax.Array:
             variables = {"params": average.params, "batch_stats": average.stats}
-            images: Any = self.g.apply(variables, self._share(z), self._known(labels), train=False)
+            with without_transforms():  # their choice depends on the batch, which an exported program leaves open
+                images: Any = self.g.apply(variables, self._share(z), self._known(labels), train=False)
             return images
 
         return jax.jit(run, out_shardings=replicated(self.mesh))
@@ -148,7 +151,8 @@ class Program:
 
         def run(net: Net, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
             variables = {"params": net.params, "batch_stats": net.stats}
-            outputs: Any = self.d.apply(variables, self._share(images), self._known(labels), train=False)
+            with without_transforms():
+                outputs: Any = self.d.apply(variables, self._share(images), self._known(labels), train=False)
             return outputs
 
         return jax.jit(run, out_shardings=replicated(self.mesh))

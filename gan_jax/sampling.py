@@ -32,8 +32,6 @@ def draw(
     Raises:
         InputError: no such run, or labels, truncation or checkpoint do not fit it.
     """
-    if checkpoint not in ("newest", "best") and not checkpoint.isdigit():
-        raise InputError(f"--checkpoint={checkpoint} must be newest, best or a step number")
     try:
         wanted = None if labels is None else [int(label) for label in labels]
     except ValueError:

@@ -3,6 +3,8 @@
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import pytest
@@ -28,3 +30,31 @@ def pytest_configure(config: pytest.Config) -> None:
 def root() -> pathlib.Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The workdir of a finished class-conditional run on digits, for tests that only read it."""
+    from tiny import tiny_config
+
+    import gan_jax
+
+    workdir = tmp_path_factory.mktemp("small") / "run"
+    changes = {"model.conditional": True, "log.samples_images": 48, "log.metrics_images": 32}
+    gan_jax.train(tiny_config("dcgan", changes), workdir, jax.devices()[:1])
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless browser: Debian's, for tests with the marker `browser`."""
+    from playwright.sync_api import sync_playwright
+
+    flags = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
+    more = ("disable-component-update", "disable-sync")
+    with sync_playwright() as player:
+        browser = player.chromium.launch(
+            executable_path="/usr/bin/chromium", headless=True, args=[f"--{flag}" for flag in (*flags, *more)]
+        )
+        yield browser
+        browser.close()

@@ -19,12 +19,18 @@ ROOMS = {
     "data": BASE,
     "runtime": BASE,
     "metrics": BASE,
+    "latents": {"errors"},
+    "inversion": {"errors", "latents"},
+    "exported": {"errors", "latents"},  # needs JAX and NumPy only
     "program": BASE | {"adversarial", "models", "runtime"},
     "population": BASE | {"adversarial", "data", "program", "runtime"},
     "theory": BASE | {"adversarial"},
-    "gan": BASE | {"adversarial", "program", "runtime"},
+    "gan": BASE | {"adversarial", "inversion", "latents", "program", "runtime"},
+    "exporting": BASE | {"exported", "gan", "models", "runtime"},
     "sampling": BASE | {"gan", "runtime"},
     "inspection": BASE | {"data", "program", "runtime"},
+    "studio": BASE | {"data", "gan", "latents", "runtime"},
+    "reporting": BASE | {"data", "gan", "metrics", "runtime"},
     "evaluation": BASE | {"data", "gan", "metrics", "runtime"},
     "search": BASE | {"adversarial", "data", "evaluation", "gan", "population", "program", "runtime"},
     "training": BASE | {"adversarial", "data", "evaluation", "program", "gan", "runtime"},
@@ -44,7 +50,7 @@ ROOMS = {
         "training",
     },
 }
-DOORWAYS = {"main", "sample", "evaluate", "features", "tune"}
+DOORWAYS = {"main", "sample", "evaluate", "export", "features", "playground", "report", "tune"}
 
 
 def room(path: pathlib.Path) -> str:

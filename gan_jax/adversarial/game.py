@@ -16,6 +16,7 @@ from gan_jax.adversarial.running import blended
 from gan_jax.adversarial.state import Net
 from gan_jax.adversarial.vitals import logit_signs
 from gan_jax.config import Config, Schedule
+from gan_jax.errors import InputError
 
 Tree = Any
 Metrics = dict[str, jax.Array]
@@ -31,17 +32,25 @@ class Game:
         d: the discriminator module; its `cross_sample` says whether it mixes examples.
         config: the run.
         shard: constrains an array's leading axis to the mesh; identity on one device.
+        own_loss: the pair of losses; None = the config's.
     """
 
     g: nn.Module
     d: nn.Module
     config: Config
     shard: Callable[[jax.Array], jax.Array]
+    own_loss: Loss | None = None
+
+    def __post_init__(self) -> None:
+        named = LOSSES[self.config.loss.name]
+        if self.own_loss and self.own_loss.pairs != named.pairs and not self.config.step.shared_noise:
+            # Batches a step are counted from the config.
+            raise InputError("config.step.shared_noise=false: name a config.loss.name whose `pairs` is your loss's")
 
     @property
     def loss(self) -> Loss:
         """The pair of adversarial losses."""
-        return LOSSES[self.config.loss.name]
+        return self.own_loss or LOSSES[self.config.loss.name]
 
     def uses(self, penalty: str) -> bool:
         """Whether a penalty's weight, fixed or scheduled, is ever above 0."""

@@ -44,7 +44,7 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, images: Array, labels: Array | None = None, *, train: bool) -> tuple[Array, dict[str, Array]]:
         """Maps images [B, 28, 28, C] to logits float32 [B] and named features."""
-        flat = images.reshape(len(images), -1)  # [B, 28, 28, C] -> [B, 784 * C]
+        flat = images.reshape(images.shape[0], -1)  # [B, 28, 28, C] -> [B, 784 * C]
         hidden = nn.leaky_relu(Dense(256, dtype=self.dtype, name="hidden")(flat), 0.3)
         features = named_features([hidden], hidden)
         dropped = Dropout(self.dropout)(features["pooled"], train=train)

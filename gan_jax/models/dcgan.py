@@ -103,7 +103,7 @@ class Discriminator(nn.Module):
             x = Dropout(self.dropout)(x, train=train)
         features = named_features(stages, stages[-1].astype(jnp.float32).mean((1, 2)))
         x = MinibatchStd(self.minibatch_std, name="minibatch")(x, train=train)
-        flat = x.reshape(len(x), -1).astype(jnp.float32)  # [B, h, w, C] -> [B, h * w * C]
+        flat = x.reshape(x.shape[0], -1).astype(jnp.float32)  # [B, h, w, C] -> [B, h * w * C]
         logits = Dense(1, kernel_init=self.kernel_init, spectral=spectral, name="out")(flat, train=train)[:, 0]
         project = Projection(self.num_classes, spectral=spectral, name="projection")
         logits += project(features["pooled"], labels, train=train)

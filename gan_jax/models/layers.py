@@ -176,7 +176,7 @@ class BatchNorm(nn.Module):
 
         def look_up(name: str, init: Initializer) -> Array:
             table = nn.Embed(self.num_classes, x.shape[-1], embedding_init=init, name=name)
-            wide = (len(x), *(1,) * (x.ndim - 2), x.shape[-1])
+            wide = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
             return table(_known(labels)).reshape(wide).astype(x.dtype)  # [B, C] -> [B, 1, 1, C]
 
         return x * (1 + look_up("scale", nn.initializers.normal(0.02))) + look_up("offset", nn.initializers.zeros)
@@ -221,7 +221,7 @@ class MinibatchStd(nn.Module):
         if not self.group:
             return x
         kept = self.variable("batch_stats", "spread", jnp.zeros, ())
-        spread = jnp.broadcast_to(kept.value, len(x))
+        spread = jnp.broadcast_to(kept.value, x.shape[0])
         if train:
             groups = x.astype(jnp.float32).reshape(-1, self.group, math.prod(x.shape[1:]))  # [B, ...] -> [B / m, m, N]
             deviation = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8).mean(
@@ -261,7 +261,7 @@ class Projection(nn.Module):
     def __call__(self, pooled: Array, labels: Array | None, *, train: bool) -> Array:
         """Maps [B, C] to float32 [B]; zeros without classes."""
         if not self.num_classes:
-            return jnp.zeros(len(pooled))
+            return jnp.zeros(pooled.shape[0])
         table = self.param("embedding", self.kernel_init, (self.num_classes, pooled.shape[-1]))
         if self.spectral:
             table = spectrally_normalized(self, table, train)

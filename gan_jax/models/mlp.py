@@ -54,7 +54,7 @@ class Discriminator(nn.Module):
     def __call__(self, images: Array, labels: Array | None = None, *, train: bool) -> tuple[Array, dict[str, Array]]:
         """Maps [B, ...] to logits float32 [B] and named features."""
         spectral = self.norm == "spectral"
-        x = images.reshape(len(images), -1)  # [B, ...] -> [B, N]
+        x = images.reshape(images.shape[0], -1)  # [B, ...] -> [B, N]
         stages = []
         for number in range(1, self.blocks + 1):
             dense = Dense(self.width, dtype=self.dtype, kernel_init=_HE, spectral=spectral, name=f"hidden_{number}")

@@ -146,8 +146,8 @@ class Synthesis(nn.Module):
         widths = stage_widths(self.width, stage_count(height, width))[::-1]
         base = (height >> (len(widths) - 1), width >> (len(widths) - 1))
         x = self.param("constant", nn.initializers.normal(1.0), (*base, widths[0])).astype(self.dtype)
-        x = jnp.broadcast_to(x, (len(w), *x.shape))
-        image = jnp.zeros((len(w), *base, channels), self.dtype)
+        x = jnp.broadcast_to(x, (w.shape[0], *x.shape))
+        image = jnp.zeros((w.shape[0], *base, channels), self.dtype)
         for stage, features in enumerate(widths):
             if stage:
                 x, image = upsample(x, "constant"), upsample(image, "constant")
@@ -227,7 +227,9 @@ class Discriminator(nn.Module):
             stages.append(x)
         x = MinibatchStd(self.minibatch_std, name="minibatch")(x, train=train)
         x = activate(EqualConv(widths[-1], dtype=self.dtype, name="conv")(x)).astype(jnp.float32)
-        pooled = activate(EqualDense(widths[-1], name="dense")(x.reshape(len(x), -1)))  # [B, h, w, C] -> [B, h * w * C]
+        pooled = activate(
+            EqualDense(widths[-1], name="dense")(x.reshape(x.shape[0], -1))
+        )  # [B, h, w, C] -> [B, h * w * C]
         logits = EqualDense(1, name="out")(pooled)[:, 0]
         logits += Projection(self.num_classes, name="projection")(pooled, labels, train=train)
         return logits, named_features(stages, pooled)
