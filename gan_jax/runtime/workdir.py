@@ -154,8 +154,12 @@ def _settle(workdir: Path, config: Config) -> bool:
 
 def fixed_settings(config: Config) -> dict[str, Any]:
     """The fields that must stay as they are when a run goes on, by dotted name, as JSON gives them back."""
-    flat = _flat(json.loads(json.dumps(to_dict(config))))
-    return {name: value for name, value in flat.items() if not name.startswith(MAY_CHANGE)}
+    return {name: value for name, value in flat_settings(config).items() if not name.startswith(MAY_CHANGE)}
+
+
+def flat_settings(config: Config) -> dict[str, Any]:
+    """All fields by dotted name, as JSON gives them back."""
+    return _flat(json.loads(json.dumps(to_dict(config))))
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
