@@ -48,6 +48,7 @@ def _split_names(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
+BOARDS = ("tensorboard", "wandb", "mlflow")
 DIFFAUGMENT = ("color", "translation", "cutout")
 ADA = (
     *("flip", "rotate90", "rotate", "translate", "scale", "stretch", "shift"),
@@ -250,6 +251,14 @@ class LogConfig:
     samples_images: Count = 50_000  # a grid of samples
     checkpoint_images: Count = 50_000  # a checkpoint
     keep: Positive = 2  # newest checkpoints kept
+    boards: Names = ("tensorboard",)  # where measurements and grids are also shown: of tensorboard, wandb, mlflow
+
+    @model_validator(mode="after")
+    def _known_boards(self) -> "LogConfig":
+        for name in self.boards:
+            if name not in BOARDS:
+                raise ValueError(f"boards: unknown board {name!r}; choose from {', '.join(BOARDS)}")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -386,14 +395,14 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | Sequence[str] =
     """Loads a config file and applies overrides.
 
     Args:
-        path: a Python file that defines `get_config() -> Config`.
+        path: a Python file that defines `get_config() -> Config`, or the name of a built-in one, such as "digits".
         overrides: dotted fields, as a mapping or as "a.b=value" strings.
 
     Raises:
         InputError: the file cannot be loaded, or an override does not fit.
     """
-    path = Path(path)
-    if path.is_file() and path.suffix != ".py":
+    path = _find(path)
+    if path.suffix != ".py":
         raise InputError(f"--config={path}: a config is a Python file that ends in .py")
     config = call_from(path, "config", "get_config", (), "configs/ has examples")
     if not isinstance(config, Config):
@@ -437,6 +446,29 @@ def split_overrides(texts: Sequence[str]) -> dict[str, str]:
         InputError: a value is missing.
     """
     return dict(_split_override(text) for text in texts)
+
+
+def preset_names() -> list[str]:
+    """Names of the built-in configs."""
+    return sorted(path.stem for path in _presets().glob("*.py"))
+
+
+def _presets() -> Path:
+    """Folder of the built-in configs: inside an installed package, beside the package in a checkout."""
+    here = Path(__file__).parent
+    return here / "configs" if (here / "configs").is_dir() else here.parent / "configs"
+
+
+def _find(path: str | Path) -> Path:
+    """The file that --config means: a path, or else the name of a built-in config."""
+    given, known = Path(path), preset_names()
+    if given.is_file():
+        return given
+    if str(path) in known:
+        return _presets() / f"{path}.py"
+    close = difflib.get_close_matches(given.stem, known, n=1)
+    hint = f"did you mean --config={close[0]}?" if close else f"built-in are {', '.join(known)}"
+    raise InputError(f"--config={path}: no such file or built-in config; {hint}")
 
 
 def load_sibling(file: str, name: str) -> Config:

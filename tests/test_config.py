@@ -131,3 +131,17 @@ def test_steps_reach_the_last_image() -> None:
     config = Config().replace({"total_images": 1000, "data.batch_size": 64, "step.critic_steps": 2})
     assert config.images_per_step == 128
     assert config.total_steps * config.images_per_step >= 1000 > (config.total_steps - 1) * config.images_per_step
+
+
+def test_built_in_configs_go_by_name(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # as in an installed package: no configs/ here
+    for path in CONFIGS:
+        assert load_config(path.stem) == load_config(path)
+    assert load_config("digits", ["seed=7"]).seed == 7
+    (tmp_path / "digits").mkdir()
+    assert load_config("digits") == load_config(CONFIGS[0].with_name("digits.py"))
+    for given, hint in {"digts": "did you mean --config=digits?", "configs/digits.py": "did you mean --config=digits?",
+                        "nothing_like_it": "built-in are article, cifar10,"}.items():  # fmt: skip
+        with pytest.raises(InputError, match=f"{given}: no such file") as error:
+            load_config(given)
+        assert hint in str(error.value)
