@@ -19,12 +19,13 @@ from gan_jax.gan import Gan, from_state
 from gan_jax.program import Program, build
 from gan_jax.runtime.agreement import first_then_others, together
 from gan_jax.runtime.checkpoint import Checkpoints
+from gan_jax.runtime.closing import closing_words
 from gan_jax.runtime.files import plain_folder, write_atomically
 from gan_jax.runtime.journal import Journal
 from gan_jax.runtime.mesh import batch_sharding, make_mesh, put, replicated
 from gan_jax.runtime.signals import StopSignal
 from gan_jax.runtime.watchdog import Alarm, Watchdog
-from gan_jax.runtime.workdir import CHECKPOINTS, DATASET, fixed_settings, open_workdir
+from gan_jax.runtime.workdir import CHECKPOINTS, DATASET, fixed_settings, flat_settings, open_workdir
 
 GRID = 64  # samples in the pictures that show progress
 
@@ -41,7 +42,7 @@ def train(
         config: the run.
         workdir: folder of the run; made if missing.
         devices: to train on; None = all.
-        make_program: for tests of the watchdog, which need a program that goes wrong.
+        make_program: builds the program; for networks and losses of your own, see docs/own_parts.md.
 
     Returns:
         The trained pair.
@@ -87,6 +88,8 @@ def train(
                     total_images=config.total_images,
                     start_step=start,
                     images_per_step=config.images_per_step,
+                    boards=config.log.boards,
+                    settings=flat_settings(config),
                 ) as journal,
                 StopSignal() as stop,
             ):
@@ -103,7 +106,7 @@ def train(
                     raise SystemExit(128 + signal.SIGTERM)
                 raise KeyboardInterrupt
             if here:
-                print(f"done: {step:,} steps, {step * config.images_per_step:,} images; everything is in {folder}")
+                print(closing_words(folder, config))
     return from_state(program, state, source.class_names)
 
 

@@ -77,7 +77,8 @@ def test_tensorboard_does_without_pytorch(tmp_path: pathlib.Path) -> None:
     (tmp_path / "torch.py").write_text("raise SystemExit('PyTorch was loaded')")
     code = (
         "import pathlib, sys; from gan_jax.runtime import board\n"
-        "path = board.open_board(pathlib.Path('board'), 1); board.add_scalars(path, 5, {'loss': 2.0})\n"
+        "board.TensorBoard(pathlib.Path('board'), 0).scalars(5, {'loss': 2.0})\n"
+        "(path,) = pathlib.Path('board').iterdir()\n"
         "assert 'torch' not in sys.modules and path.stat().st_size > 100"
     )
     path = os.pathsep.join([str(tmp_path), str(pathlib.Path(__file__).parents[1])])

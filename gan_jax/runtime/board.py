@@ -1,4 +1,4 @@
-"""TensorBoard's event files, on their way to the disk when a call returns. Imports files.
+"""TensorBoard's event files, on their way to the disk when a call returns. Imports files and pictures.
 
 tensorboardX's own writer leaves that to a thread: on a full disk the thread dies, and the run waits for it for ever.
 """
@@ -13,51 +13,55 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gan_jax.runtime.files import writing
+from gan_jax.runtime.pictures import to_png
 
 
-def open_board(folder: Path, purge_step: int) -> Path:
-    """Begins a new event file.
+class TensorBoard:
+    """A folder of event files; its horizontal axis is images seen. Its methods are those of `boards.Board`."""
 
-    Args:
-        folder: of the board; made if missing.
-        purge_step: TensorBoard hides what earlier files hold from this step on.
+    def __init__(self, folder: Path, images: int) -> None:
+        """Begins a new event file.
 
-    Raises:
-        InputError: the operating system refused, here and in all functions.
-    """
-    messages = _messages()
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        number = len(list(folder.iterdir()))  # files are read in the order of their names
-    path = folder / f"events.out.tfevents.{int(time.time())}.{number:06d}.{socket.gethostname()}.{os.getpid()}"
-    session = messages.SessionLog(status=messages.SessionLog.START)
-    first = messages.Event(file_version="brain.Event:2")
-    _append(path, [first, messages.Event(step=purge_step, session_log=session)])
-    return path
+        Args:
+            folder: of the board; made if missing.
+            images: seen so far; TensorBoard hides what earlier files hold after them.
 
+        Raises:
+            InputError: the operating system refused, here and in all methods.
+        """
+        self._folder = folder
+        self.rewind(images)
 
-def add_scalars(path: Path, step: int, values: Mapping[str, float]) -> None:
-    """Adds numbers by name."""
-    event, summary = _messages().Event, _messages().Summary
-    scalars = [summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-    _append(path, [event(step=step, summary=summary(value=[scalar])) for scalar in scalars])
+    def rewind(self, images: int) -> None:
+        """Begins a new event file, which hides what an earlier one holds after `images`."""
+        messages = _messages()
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            number = len(list(self._folder.iterdir()))  # files are read in the order of their names
+        name = f"events.out.tfevents.{int(time.time())}.{number:06d}.{socket.gethostname()}.{os.getpid()}"
+        self._path = self._folder / name
+        session = messages.SessionLog(status=messages.SessionLog.START)
+        first = messages.Event(file_version="brain.Event:2")
+        _append(self._path, [first, messages.Event(step=images + 1, session_log=session)])
 
+    def scalars(self, images: int, values: Mapping[str, float]) -> None:
+        """Adds numbers by name."""
+        event, summary = _messages().Event, _messages().Summary
+        scalars = [summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        _append(self._path, [event(step=images, summary=summary(value=[scalar])) for scalar in scalars])
 
-def add_picture(path: Path, step: int, name: str, size: tuple[int, int], colours: int, png: bytes) -> None:
-    """Adds a picture.
+    def picture(self, images: int, name: str, picture: np.ndarray) -> None:
+        """Adds a picture, uint8 [height, width] or [height, width, 3]."""
+        event, summary = _messages().Event, _messages().Summary
+        height, width, colours = *picture.shape[:2], 3 if picture.ndim == 3 else 1
+        image = summary.Image(height=height, width=width, colorspace=colours, encoded_image_string=to_png(picture))
+        _append(self._path, [event(step=images, summary=summary(value=[summary.Value(tag=name, image=image)]))])
 
-    Args:
-        path: of the event file.
-        step: on the horizontal axis.
-        name: of the picture.
-        size: height and width.
-        colours: 1 = grey, 3 = RGB.
-        png: the picture as a PNG file.
-    """
-    event, summary = _messages().Event, _messages().Summary
-    image = summary.Image(height=size[0], width=size[1], colorspace=colours, encoded_image_string=png)
-    _append(path, [event(step=step, summary=summary(value=[summary.Value(tag=name, image=image)]))])
+    def close(self) -> None:
+        """Nothing is left to do: all is written."""
 
 
 def _append(path: Path, events: list[Any]) -> None:

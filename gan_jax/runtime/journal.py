@@ -1,4 +1,4 @@
-"""What happened in a run: metrics.jsonl, TensorBoard, sample pictures, progress. Written by process 0 only.
+"""What happened in a run: metrics.jsonl, boards, sample pictures, progress. Written by process 0 only.
 
 `metrics.jsonl` is the source of truth: one JSON object a line, either a measurement {"step", "images", "time", ...}
 or an event {"event", "step", "time", "message", ...}, the first being "start". Numbers that are not finite are null.
@@ -12,7 +12,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,14 +20,14 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from gan_jax.runtime import board
+from gan_jax.errors import InputError
+from gan_jax.runtime.boards import Board, open_boards
 from gan_jax.runtime.files import write_atomically, writing
+from gan_jax.runtime.history import METRICS
 from gan_jax.runtime.pictures import draw_picture, to_png
 from gan_jax.runtime.progress import Progress
 
-METRICS = "metrics.jsonl"
 SAMPLES = "samples"
-TENSORBOARD = "tensorboard"  # its horizontal axis is images seen
 
 _RESERVED = {"step", "images", "time", "event", "images_per_second"}
 
@@ -40,7 +40,15 @@ class Journal:
     """
 
     def __init__(
-        self, workdir: Path, *, active: bool, total_images: int, start_step: int, images_per_step: int
+        self,
+        workdir: Path,
+        *,
+        active: bool,
+        total_images: int,
+        start_step: int,
+        images_per_step: int,
+        boards: Sequence[str] = ("tensorboard",),
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Opens the journal.
 
@@ -50,9 +58,11 @@ class Journal:
             total_images: length of the run.
             start_step: steps done already; 0 empties the journal.
             images_per_step: real images seen in a step.
+            boards: names of `boards.open_boards`.
+            settings: of the run, by dotted name, for boards that show them.
 
         Raises:
-            InputError: a file cannot be written, here and in all methods.
+            InputError: a board cannot be had, or a file cannot be written, here and in all methods.
         """
         self._active, self._images_per_step = active, images_per_step
         self._path, self._samples = workdir / METRICS, workdir / SAMPLES
@@ -64,8 +74,8 @@ class Journal:
         _drop_lines(self._path, start_step)
         _drop_pictures(self._samples, start_step)
         self._progress = Progress(total_images)
+        self._boards = open_boards(boards, workdir, start_step * images_per_step, settings or {})
         self._append({"event": "start", "step": start_step, "time": _now(), **_environment()})
-        self._board = self._open_board(start_step)
 
     def tick(self, step: int) -> None:
         """Moves the progress on; cheap enough for every step."""
@@ -73,7 +83,7 @@ class Journal:
             self._progress.update(step * self._images_per_step)
 
     def metrics(self, step: int, images: int, values: Mapping[str, Any]) -> None:
-        """Writes scalars, as a line and to TensorBoard, with the images a second since the last time.
+        """Writes scalars, as a line and to the boards, with the images a second since the last time.
 
         Args:
             step: steps done.
@@ -90,11 +100,11 @@ class Journal:
             scalars["images_per_second"] = (images - self._last[1]) / (now - self._last[0])
         self._last = now, images
         self._append({"step": step, "images": images, "time": _now(), **scalars})
-        board.add_scalars(self._board, images, scalars)
+        self._show(step, lambda board: board.scalars(images, scalars))
         self._progress.values({name: value for name, value in scalars.items() if name in values})
 
     def grid(self, step: int, images: int, samples: np.ndarray) -> None:
-        """Draws samples to samples/step_STEP.png and to TensorBoard.
+        """Draws samples to samples/step_STEP.png and to the boards.
 
         Args:
             step: steps done.
@@ -104,9 +114,8 @@ class Journal:
         if not self._active:
             return
         picture = draw_picture(np.asarray(samples))
-        png, colours = to_png(picture), 3 if picture.ndim == 3 else 1
-        write_atomically(self._samples / f"step_{step:08d}.png", png)
-        board.add_picture(self._board, images, "samples", picture.shape[:2], colours, png)
+        write_atomically(self._samples / f"step_{step:08d}.png", to_png(picture))
+        self._show(step, lambda board: board.picture(images, "samples", picture))
 
     def event(self, step: int, kind: str, message: str, **fields: Any) -> None:
         """Writes down and says something that happened, e.g. a damaged checkpoint or a stop.
@@ -128,11 +137,7 @@ class Journal:
         _drop_lines(self._path, step, keep_events=True)
         _drop_pictures(self._samples, step, keep_first=True)
         self._last = None
-        self._board = self._open_board(step)
-
-    def _open_board(self, step: int) -> Path:
-        """A new event file, which hides what an earlier attempt wrote after this step."""
-        return board.open_board(self._path.parent / TENSORBOARD, step * self._images_per_step + 1)
+        self._show(step, lambda board: board.rewind(step * self._images_per_step))
 
     def say(self, text: str) -> None:
         """Writes a line to stderr, without breaking the progress bar; also after `close`."""
@@ -140,8 +145,9 @@ class Journal:
             self._progress.say(text)
 
     def close(self) -> None:
-        """Leaves the progress bar as it is; all else is written already."""
+        """Ends the boards and leaves the progress bar as it is; all else is written already."""
         if self._active:
+            self._show(0, lambda board: board.close())
             self._progress.close()
 
     def __enter__(self) -> Self:
@@ -151,6 +157,17 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _show(self, step: int, write: Callable[[Board], None]) -> None:
+        """Writes to every board. One that fails over the network is left, since the run is worth more than it."""
+        for name, board in list(self._boards.items()):
+            try:
+                write(board)
+            except InputError:  # the disk, which a run needs
+                raise
+            except Exception as error:  # of other people's libraries: of any kind
+                del self._boards[name]
+                self.event(step, "board", f"{name} failed and gets no more: {type(error).__name__}: {_line(error)}")
 
     def _append(self, line: Mapping[str, Any]) -> None:
         # Opened anew each time: a line is on its way to the disk when this returns, and a file that was moved away
@@ -203,6 +220,10 @@ def _environment() -> dict[str, Any]:
         "processes": jax.process_count(),
         "command": shlex.join(sys.argv),
     }
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _now() -> float:
