@@ -39,7 +39,7 @@ def invert(
     key: jax.Array,
     labels: Sequence[int] | np.ndarray | None = None,
     candidates: int = 1024,
-    starts: int = 4,
+    starts: int = 8,
     steps: int = 200,
     lr: float = 0.1,
 ) -> Inversion:

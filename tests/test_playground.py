@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -34,10 +35,10 @@ def files(small_run: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """A training image as a picture, a text, and a picture that is cut off."""
     folder = tmp_path_factory.mktemp("files")
     source = load_source(gan_jax.load(small_run).config.data, "train")
-    Image.fromarray(source.read(np.array([4]))["image"][0, ..., 0]).resize((80, 80), 0).save(folder / "digit.png")
+    Image.fromarray(source.read(np.array([4]))["image"][0, ..., 0]).save(folder / "digit.png")
     (folder / "notes.txt").write_text("no picture")
     (folder / "renamed.png").write_text("no picture")
-    (folder / "cut.png").write_bytes((folder / "digit.png").read_bytes()[:90])
+    (folder / "cut.png").write_bytes((folder / "digit.png").read_bytes()[:60])
     return folder
 
 
@@ -73,7 +74,7 @@ def test_a_training_image_finds_itself_and_its_class(studio: Studio, files: path
     assert f"**{source['label'][0]}**" in found.text and "%" in found.text
     assert found.seen.shape[0] > 190 and found.neighbours.shape[2] == 3
     image = studio._read(files / "digit.png")
-    np.testing.assert_array_equal(image, source["image"][0])  # 80x80 blocks come back as the 8x8 pixels they are
+    np.testing.assert_array_equal(image, source["image"][0])
     nearest, share = studio._nearest(image[None] / np.float32(127.5) - 1)
     assert nearest[0] == 4 and 0 <= share <= 1
 
@@ -102,14 +103,15 @@ def address(small_run: pathlib.Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     line = [sys.executable, "-m", "gan_jax.playground", f"--workdir={small_run}", f"--port={port}"]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
-    assert process.stdout is not None
-    said = process.stdout.readline()
-    found = re.search(r"http://127\.0\.0\.1:\d+", said)
-    assert found, said
-    yield found[0]
-    process.send_signal(2)
-    assert process.wait(timeout=60) == 0
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert found, said
+        yield found[0]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
 
 
 class Visitor:
