@@ -203,11 +203,13 @@ def test_a_page_s_commands_run_in_order(name: str, folder: pathlib.Path) -> None
         if words[0] == "gan_jax.playground":
             continue  # serves until Ctrl-C; tests/test_playground.py has it
         if words[0] == "gan_jax.main":
-            shutil.rmtree(folder / "runs" / "photos", ignore_errors=True)
+            (workdir,) = [word.removeprefix("--workdir=") for word in words if word.startswith("--workdir=")] or [
+                "none"
+            ]
+            if "--dry_run" not in words:
+                shutil.rmtree(folder / workdir, ignore_errors=True)
             tiny = [flag for flag in TINY if flag.split("=")[0] not in {word.split("=")[0] for word in words}]
             words = [*words, *tiny, *(["--config.data.image_size=16"] if "--config=folder" in words else [])]
-            if f"--workdir={'runs/digits'}" in words:
-                shutil.rmtree(folder / "runs" / "digits")
             if "--config.data.source=npz" in words:
                 rng = np.random.default_rng(0)
                 images = rng.integers(0, 256, (200, 8, 8, 1), np.uint8)

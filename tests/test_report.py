@@ -17,6 +17,7 @@ from tiny import tiny_program
 
 import gan_jax
 from gan_jax.config import to_dict
+from gan_jax.data.arrays import ArraySource
 from gan_jax.data.sources import load_source
 from gan_jax.errors import InputError
 from gan_jax.gan import Gan, from_state
@@ -180,6 +181,24 @@ def test_copies_are_told_from_new_images(small_run: pathlib.Path) -> None:
     assert views.neighbours(Stub(gan, train), 0).ratio == 0  # type: ignore[arg-type]
     assert views.neighbours(Stub(gan, test), 0).ratio == pytest.approx(1, abs=0.1)  # type: ignore[arg-type]
     assert views.neighbours(gan, 0).ratio > 1.2  # an untrained one: noise is far from every digit
+
+
+def test_a_small_set_without_a_test_split_is_compared_with_itself(
+    small_run: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gan = gan_jax.load(small_run)
+    source = load_source(gan.config.data, "train")
+    for count in (2, 40, 300):
+        few = ArraySource(source.read(np.arange(count)))
+
+        def only_train(data: Any, split: str, seed: int, few: ArraySource = few) -> ArraySource:
+            if split == "test":
+                raise InputError("no test split")
+            return few
+
+        monkeypatch.setattr(views, "load_source", only_train)
+        near = views.neighbours(gan, 0)
+        assert near.searched == near.total == count and not near.held_out and near.real_distance > 0
 
 
 # ---------------------------------------------------------------------- the record

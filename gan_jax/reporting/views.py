@@ -84,8 +84,9 @@ def interpolation(gan: Gan, seed: int) -> str:
 
 
 def latest(gan: Gan, seed: int) -> str:
-    """Fresh samples or points."""
-    return data_uri(to_png(draw_picture(np.asarray(gan.sample(jax.random.key(seed), 64)))))
+    """Fresh samples or points, of other noise than the run's own pictures."""
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    return data_uri(to_png(draw_picture(np.asarray(gan.sample(key, 64)))))
 
 
 def per_class(gan: Gan, seed: int, most: int = 20) -> list[tuple[str, str]]:
@@ -115,7 +116,8 @@ def neighbours(gan: Gan, seed: int) -> Neighbours:
         real, _ = nearest_neighbours(reference, train)
     else:
         chosen = np.random.default_rng(0).permutation(len(train))
-        real, _ = nearest_neighbours(train[chosen[:_COMPARED]], train[chosen[_COMPARED:]])
+        part = min(_COMPARED, max(1, len(train) // 2))
+        real, _ = nearest_neighbours(train[chosen[:part]], train[chosen[part:]])
     order = np.argsort(distances, kind="stable")[:_PAIRS]  # the nearest ones: what copying there is shows first
     picture = image_grid(np.concatenate([samples[order], train[indices[order]]]), len(order))
     return Neighbours(
