@@ -18,7 +18,7 @@ from gan_jax.config import to_dict
 from gan_jax.errors import InputError
 from gan_jax.exported.pair import CARD, DISCRIMINATOR, FORMAT, GENERATOR, PROGRAM, WEIGHTS
 from gan_jax.gan import Gan, load
-from gan_jax.models.conv import without_transforms
+from gan_jax.models.conv import same_for_any_batch
 from gan_jax.runtime.files import write_atomically, writing
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -111,7 +111,7 @@ def _network(
     weights = {name: np.asarray(leaf) for name, leaf in flatten_dict(variables, sep="/").items()}
 
     def flat(weights: dict[str, jax.Array], inputs: jax.Array, labels: jax.Array) -> Any:
-        with without_transforms():  # as in `Program.generate`: with them the form would depend on the batch
+        with same_for_any_batch():  # as in `Program.generate`
             return run({"batch_stats": {}, **unflatten_dict(weights, sep="/")}, inputs, labels)
 
     (batch,) = jax_export.symbolic_shape("batch")

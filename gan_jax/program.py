@@ -23,6 +23,7 @@ from gan_jax.adversarial.step import Batch, Metrics, batches_per_step, make_step
 from gan_jax.adversarial.vitals import state_signs
 from gan_jax.config import Config
 from gan_jax.errors import InputError
+from gan_jax.models.conv import same_for_any_batch
 from gan_jax.runtime.mesh import batch_sharding, replicated, shard_batch
 
 # Steps a call for networks without convolutions, whose step is shorter than a call from Python.
@@ -139,7 +140,7 @@ class Program:
 
         def run(average: Average, z: jax.Array, labels: jax.Array) -> jax.Array:
             variables = {"params": average.params, "batch_stats": average.stats}
-            with without_transforms():  # their choice depends on the batch, which an exported program leaves open
+            with same_for_any_batch():  # so that an exported program, whose batch is open, gives the same bits
                 images: Any = self.g.apply(variables, self._share(z), self._known(labels), train=False)
             return images
 
@@ -151,7 +152,7 @@ class Program:
 
         def run(net: Net, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
             variables = {"params": net.params, "batch_stats": net.stats}
-            with without_transforms():
+            with same_for_any_batch():
                 outputs: Any = self.d.apply(variables, self._share(images), self._known(labels), train=False)
             return outputs
 

@@ -12,7 +12,9 @@ transposed convolution, in an up-convolution and in the penalty of a strided one
 XLA runs 25 times slower on CPU. Derivatives are reverse mode; forward mode (`jax.jvp`) is not defined.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -25,6 +27,7 @@ from gan_jax.models import transformed
 
 Padding = Literal["SAME", "VALID"]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
+_any_batch = ContextVar("any_batch", default=False)
 
 
 class _Geometry(NamedTuple):
@@ -35,6 +38,20 @@ class _Geometry(NamedTuple):
     stride: int
     padding: tuple[tuple[int, int], tuple[int, int]]
     groups: int
+    any_batch: bool  # whether the form may not depend on the batch
+
+
+@contextmanager
+def same_for_any_batch() -> Iterator[None]:
+    """Convolutions traced inside have one form whatever the batch, also a symbolic one: no transforms on CPU.
+
+    For programs that draw and look: an exported one, whose batch is open, then gives the same bits.
+    """
+    token = _any_batch.set(True)
+    try:
+        yield
+    finally:
+        _any_batch.reset(token)
 
 
 def conv(x: Array, kernel: Array, stride: int = 1, padding: Padding = "SAME", groups: int = 1) -> Array:
@@ -74,7 +91,7 @@ def up_conv(x: Array, kernel: Array) -> Array:
 
 def _geometry(size: Sequence[int], window: Sequence[int], stride: int, padding: Padding, groups: int) -> _Geometry:
     rows, columns = lax.padtype_to_pads(size, window, (stride, stride), padding)
-    return _Geometry((size[0], size[1]), (window[0], window[1]), stride, (rows, columns), groups)
+    return _Geometry((size[0], size[1]), (window[0], window[1]), stride, (rows, columns), groups, _any_batch.get())
 
 
 # ---------------------------------------------------------------- the three maps and their derivatives
@@ -188,7 +205,7 @@ def _plan(native: Callable[..., Array], a: Array, b: Array, geometry: _Geometry)
     (height, width), (rows, columns) = geometry.size, geometry.kernel
     square = height == width and rows == columns and geometry.padding[0] == geometry.padding[1]
     exact = a.dtype == jnp.float32  # with fewer digits a transform loses too many
-    if not (square and exact and rows > 1 and geometry.stride <= 2):
+    if geometry.any_batch or not (square and exact and rows > 1 and geometry.stride <= 2):
         return None
     channels = b.shape[2] if native is not _native_weight_gradient else a.shape[3]
     low, high = geometry.padding[0]
