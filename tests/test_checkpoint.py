@@ -1,9 +1,11 @@
 """Checkpoints come back bit for bit, or are noticed to be damaged and passed over."""
 
+import gc
 import json
 import pathlib
 import pickle
 import shutil
+import sys
 from typing import Any
 
 import jax
@@ -106,6 +108,21 @@ def flip(path: pathlib.Path) -> None:
 def largest(folder: pathlib.Path) -> pathlib.Path:
     """The file that holds most of the weights."""
     return max((p for p in folder.rglob("d/*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def test_saves_leave_little_in_memory(tmp_path: pathlib.Path) -> None:
+    """A run saves thousands of times."""
+    state = {f"w{index}": jnp.asarray(np.ones((7, 1 + index), np.float32)) for index in range(30)}
+    blocks = []
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        for step in range(1, 62):
+            checkpoints.save(step, state)
+            if step % 20 == 1:
+                checkpoints.wait()
+                gc.collect()
+                blocks.append(sys.getallocatedblocks())
+    # TensorStore 0.1.86 loses four objects an array, which is little; a save lost more than 400 in all once.
+    assert min(after - before for before, after in zip(blocks, blocks[1:], strict=False)) < 20 * 30 * 7, blocks
 
 
 # ---------------------------------------------------------------------- what is saved comes back

@@ -51,7 +51,10 @@ def make_room(folder: Path, step: int, size: int, damaged: Collection[int] = ())
 
 def unfinished(folder: Path, step: int) -> list[Path]:
     """Folders in which a step is being written, or was when the run was killed."""
-    return list(folder.glob(f"{step}{UNFINISHED}*"))
+    if not folder.is_dir():
+        return []
+    # By hand: Python keeps what it makes of a pattern for glob.
+    return [path for path in folder.iterdir() if path.name.startswith(f"{step}{UNFINISHED}")]
 
 
 def give_back(folder: Path, step: int) -> None:
