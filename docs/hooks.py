@@ -54,7 +54,7 @@ def settings_page(source: str) -> str:
     groups = {
         ast.unparse(field.annotation): field.target.id  # type: ignore[attr-defined]
         for field in classes["Config"].body
-        if isinstance(field, ast.AnnAssign)
+        if isinstance(field, ast.AnnAssign) and ast.unparse(field.annotation) in classes
     }
     page = ["# Settings", "", "Every field of `gan_jax/config.py`: `--config.GROUP.FIELD=VALUE` on the command line."]
     page += ["Lengths and intervals count images seen.", ""]
