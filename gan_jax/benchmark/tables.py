@@ -55,6 +55,8 @@ def _write_headlines(page: Path, results: Sequence[Result], suites: Mapping[str,
             columns = ["arm", *suite.headline, "seeds"]
             rows = [columns, ["---"] * len(columns)]
             for arm in _arms(result):
+                if not any(values_of(result, arm, metric) for metric in suite.headline):
+                    continue  # it measures something else
                 cells = [summary(values_of(result, arm, metric)) for metric in suite.headline]
                 rows.append([arm, *cells, str(len(values_of(result, arm, suite.headline[0])))])
             table = [f"| {' | '.join(row)} |" for row in rows]
