@@ -89,10 +89,16 @@ def test_the_page_needs_no_network(whole: str) -> None:
 def test_scores_and_recognition_appear_where_they_exist(small_run: pathlib.Path, tmp_path: pathlib.Path) -> None:
     run = shutil.copytree(small_run, tmp_path / "run")
     (run / "scores.json").write_text(json.dumps({"scores": {"fid": 3.25, "nn_ratio": 1.5}, "floor": {"fid": 0.125}}))
-    (run / "recognition.json").write_text(json.dumps({"probe": {"100": {"accuracy": 0.8125}}}))
+    rows = [{"features": "ours", "labels": 100, "accuracy": 81.25}, {"features": "hog", "labels": 100, "kind": "rbf"}]
+    probe = {"step": 12, "accuracy": 90.5, "rows": rows, "confusion": [[1, 2], [3, 4]]}
+    (run / "recognition.json").write_text(json.dumps({"probe": probe, "other": 3}))
+    shutil.copy(run / "samples" / "step_00000012.png", run / "recognition_confusion.png")
     found = Reader(write_report(run).read_text())
     assert "Scores" in found.headings and "fid 3.25 0.125" in found.text and "nn_ratio 1.5" in found.text
-    assert "Recognition" in found.headings and "probe.100.accuracy 0.8125" in found.text
+    assert "Recognition" in found.headings and "step 12, accuracy 90.5" in found.text
+    assert "features labels accuracy kind ours 100 81.25 hog 100 rbf" in found.text
+    text = (run / "report.html").read_text()
+    assert "confusion of run" in text and "nearest images of run" not in text
     (run / "scores.json").write_text("[")
     assert "Scores" not in Reader(write_report(run).read_text()).headings
 

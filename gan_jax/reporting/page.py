@@ -21,7 +21,18 @@ from gan_jax.runtime.workdir import CONFIG, flat_settings
 
 SAMPLES = "samples"
 SCORES = "scores.json"  # by gan_jax.evaluate
-RECOGNITION = "recognition.json"
+RECOGNITION = "recognition.json"  # results by task: facts, and "rows" that make a table
+RECOGNITION_PICTURES = {"confusion": "recognition_confusion.png", "nearest images": "recognition_neighbours.png"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a run recognises: one part of recognition.json."""
+
+    name: str
+    facts: list[tuple[str, str]]
+    columns: list[str]
+    rows: list[list[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +51,8 @@ class Run:
     neighbours: views.Neighbours | None
     missing: dict[str, str]  # reasons, by section
     scores: list[tuple[str, str, str]]  # name, value, value of real data
-    recognition: list[tuple[str, str]]
+    recognition: list[Task]
+    recognition_pictures: list[tuple[str, str]]  # name, data URI
 
     @property
     def status(self) -> str:
@@ -166,7 +178,8 @@ def gather(workdir: Path, name: str, history: History, checkpoint: str = "newest
         neighbours=near,
         missing=missing,
         scores=_scores(workdir / SCORES),
-        recognition=_table(_json(workdir / RECOGNITION)),
+        recognition=_tasks(_json(workdir / RECOGNITION)),
+        recognition_pictures=views.pictures(workdir, RECOGNITION_PICTURES),
     )
 
 
@@ -226,14 +239,18 @@ def _scores(path: Path) -> list[tuple[str, str, str]]:
     ]
 
 
-def _table(tree: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested results as rows of dotted name and value."""
-    if not isinstance(tree, Mapping):
-        return [(prefix, _text(tree))] if prefix else []
-    rows: list[tuple[str, str]] = []
-    for name, value in tree.items():
-        rows += _table(value, f"{prefix}.{name}" if prefix else str(name))
-    return rows
+def _tasks(found: Any) -> list[Task]:
+    """Results of recognition; what has another form is left out, and so are matrices, which pictures show."""
+    tasks = []
+    for name, part in found.items() if isinstance(found, Mapping) else ():
+        if not isinstance(part, Mapping):
+            continue
+        listed = part.get("rows")
+        rows = [row for row in listed if isinstance(row, Mapping)] if isinstance(listed, list) else []
+        columns = list(dict.fromkeys(str(column) for row in rows for column in row))
+        facts = [(str(fact), _text(value)) for fact, value in part.items() if isinstance(value, (int, float, str))]
+        tasks.append(Task(str(name), facts, columns, [[_text(row.get(column)) for column in columns] for row in rows]))
+    return tasks
 
 
 def _text(value: Any) -> str:

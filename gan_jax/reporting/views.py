@@ -2,7 +2,7 @@
 
 import base64
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -75,6 +75,12 @@ def frames(samples: Path, images_per_step: int) -> list[Frame]:
     count = min(len(found), _FRAMES)
     chosen = [found[round(index * (len(found) - 1) / max(count - 1, 1))] for index in range(count)]
     return [Frame(step, step * images_per_step, data_uri(content)) for step, content in chosen]
+
+
+def pictures(workdir: Path, files: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(Name, data URI) of those PNG files that there are."""
+    paths = {name: workdir / file for name, file in files.items()}
+    return [(name, data_uri(path.read_bytes())) for name, path in paths.items() if path.is_file()]
 
 
 def interpolation(gan: Gan, seed: int) -> str:
@@ -152,8 +158,3 @@ def _held_out(config: Config) -> np.ndarray | None:
 def _grey(picture: np.ndarray) -> np.ndarray:
     """Without the channel axis if there is but one colour, as Pillow wants it."""
     return picture[..., 0] if picture.shape[-1] == 1 else picture
-
-
-def strip(images: np.ndarray, columns: Sequence[int] | int = _COLUMNS) -> str:
-    """Images [N, H, W, C] in rows."""
-    return data_uri(to_png(_grey(image_grid(images, columns if isinstance(columns, int) else len(columns)))))
