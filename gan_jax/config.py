@@ -70,7 +70,13 @@ class Schedule:
 
     start: Annotated[float, Field(ge=0)]  # value at the first image
     end: Annotated[float, Field(ge=0)] | None = None  # value at the last image; None = start
-    shape: Literal["cosine", "linear"] = "cosine"  # path from start to end
+    shape: Literal["cosine", "linear", "geometric"] = "cosine"  # path; geometric: the logarithm goes like a cosine
+
+    @model_validator(mode="after")
+    def _has_a_logarithm(self) -> "Schedule":
+        if self.shape == "geometric" and not (self.start > 0 and (self.end is None or self.end > 0)):
+            raise ValueError("shape=geometric multiplies its way from start to end: both must be above 0")
+        return self
 
 
 def _schedule(value: Any) -> Any:
@@ -109,15 +115,23 @@ class ModelConfig:
 
     architecture: Architecture = "dcgan"  # one file of gan_jax/models
     latent_size: Positive = 64  # length of z ~ N(0, I)
+    latent_signs: Count = 0  # of its numbers, how many G takes as +1 or -1 (mlp): for data that lie in pieces
     g_width: Positive = 64  # channels of the generator's widest-resolution stage
     d_width: Positive = 64  # the same for the discriminator
     blocks: Positive = 2  # residual blocks a stage (r3gan), hidden layers (mlp), of the mapping (stylegan2)
     d_norm: Literal["none", "batch", "spectral"] = "none"  # normalisation in the discriminator
+    d_octaves: Count = 0  # sines and cosines of its input that D sees (mlp), from 1/4 cycle a unit; 0 = none
     dropout: Share = 0.0  # dropout rate in the discriminator
     conditional: bool = False  # class-conditional: embedding in G, projection in D; needs labels
     pack: Positive = 1  # examples that D judges as one (PacGAN)
     minibatch_std: Count = 0  # examples a group whose spread D is shown; 0 = not shown
     dtype: Literal["float32", "bfloat16"] = "float32"  # of activations; parameters and losses stay float32
+
+    @model_validator(mode="after")
+    def _signs_are_of_the_latent(self) -> "ModelConfig":
+        if self.latent_signs > self.latent_size:
+            raise ValueError(f"latent_signs={self.latent_signs} must be at most latent_size={self.latent_size}")
+        return self
 
     @model_validator(mode="after")
     def _a_group_has_a_spread(self) -> "ModelConfig":

@@ -93,7 +93,7 @@ def test_near_adds_half_a_deviation_of_one_sided_noise() -> None:
     np.testing.assert_allclose(noise.mean(), 0.25 * np.std(real), rtol=0.05)
 
 
-@pytest.mark.parametrize(("shape", "middle"), [("cosine", 5.0), ("linear", 5.0)])
+@pytest.mark.parametrize(("shape", "middle"), [("cosine", 5.0), ("linear", 5.0), ("geometric", 4.0)])
 def test_schedule_ends_and_middle(shape: str, middle: float) -> None:
     schedule = Schedule(start=8.0, end=2.0, shape=shape)
     values = [float(value_at(schedule, jnp.float32(p))) for p in (0.0, 0.5, 1.0, 2.0)]

@@ -13,7 +13,7 @@ from jax import lax
 from gan_jax import models
 from gan_jax.config import ModelConfig
 from gan_jax.errors import InputError
-from gan_jax.models import layers, r3gan
+from gan_jax.models import layers, mlp, r3gan
 
 KEY = jax.random.key(0, impl="rbg")  # compiles quickly
 SHAPES = [(28, 28, 1), (32, 32, 3), (48, 64, 3), (8, 8, 1)]
@@ -439,8 +439,33 @@ def test_the_nearest_sizes_are_offered():
         ("r3gan", (32, 32, 3), {"dropout": 0.5}, "dropout=0.5 has no effect"),
         ("article", (28, 28, 1), {"g_width": 32}, "g_width=32 has no effect"),
         ("dcgan", (28, 28, 1), {"blocks": 3}, "blocks=3 has no effect"),
+        ("resnet", (32, 32, 3), {"latent_signs": 2}, "latent_signs=2 has no effect"),
+        ("dcgan", (28, 28, 1), {"d_octaves": 4}, "d_octaves=4 has no effect"),
     ],
 )
 def test_settings_that_do_not_fit(architecture, shape, changes, message):
     with pytest.raises(InputError, match=message):
         models.build(ModelConfig(architecture=architecture, **changes), shape, 0)
+
+
+def test_signs_of_noise_cut_the_generators_space_into_pieces():
+    g, _ = make("mlp", (2,), latent_signs=2)
+    variables, z = init(g, (6,)), noise(16)
+    points = g.apply(variables, z, train=False)
+    assert np.array_equal(points, g.apply(variables, z.at[:, :2].multiply(3.0), train=False))
+    assert not np.allclose(points, g.apply(variables, z.at[:, 2:].multiply(3.0), train=False))
+    # The size of a jump does not depend on how near to the cut the two sides are.
+    near = z.at[:, 0].set(1e-6)
+    jump = g.apply(variables, near, train=False) - g.apply(variables, near.at[:, 0].set(-1e-6), train=False)
+    assert np.linalg.norm(jump, axis=1).min() > 1e-3
+
+
+def test_waves_of_the_input():
+    x = jnp.array([[0.5, -1.0], [0.125, 3.0]])
+    seen = mlp.with_waves(x, 3)  # 1/4, 1/2 and 1 cycle a unit
+    turns = np.concatenate([x / 4, x / 2, x], -1)
+    expected = np.concatenate([x, np.sin(2 * np.pi * turns), np.cos(2 * np.pi * turns)], -1)
+    np.testing.assert_allclose(seen, expected, atol=1e-5)
+    assert np.array_equal(mlp.with_waves(x, 0), x)
+    _, d = make("mlp", (2,), d_octaves=3)
+    assert init(d, (2,))["params"]["hidden_1"]["kernel"].shape == (14, 4)

@@ -35,7 +35,7 @@ def value_at(schedule: Schedule, progress: jax.Array, ends: jax.Array | None = N
     share = progress if schedule.shape == "linear" else 0.5 * (1 - jnp.cos(jnp.pi * progress))
     start: Any = schedule.start if ends is None else ends[0]
     end: Any = schedule.end if ends is None else ends[1]
-    return start + share * (end - start)
+    return start * (end / start) ** share if schedule.shape == "geometric" else start + share * (end - start)
 
 
 def hyperparameters(config: Config, step: jax.Array, numbers: Mapping[str, jax.Array] | None = None) -> dict[str, Any]:

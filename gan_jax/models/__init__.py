@@ -39,8 +39,9 @@ def build(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -> tupl
     _check_data(config, shape, num_classes)
     common = {"num_classes": num_classes if config.conditional else 0, "dtype": jnp.dtype(config.dtype)}
     g = {"shape": shape, "latent_size": config.latent_size, "width": config.g_width, "blocks": config.blocks}
+    g["signs"] = config.latent_signs
     d = {"width": config.d_width, "blocks": config.blocks, "norm": config.d_norm, "dropout": config.dropout}
-    d["minibatch_std"] = config.minibatch_std
+    d |= {"minibatch_std": config.minibatch_std, "octaves": config.d_octaves}
     _check_used(config)
     return _make(module.Generator, g | common), _make(module.Discriminator, d | common)
 
@@ -84,6 +85,8 @@ def _check_used(config: ModelConfig) -> None:
         ("g_width", module.Generator, "width"),
         ("d_width", module.Discriminator, "width"),
         ("blocks", module.Generator, "blocks"),
+        ("latent_signs", module.Generator, "signs"),
+        ("d_octaves", module.Discriminator, "octaves"),
         ("dropout", module.Discriminator, "dropout"),
         ("minibatch_std", module.Discriminator, "minibatch_std"),
     ):

@@ -20,12 +20,15 @@ class Generator(nn.Module):
     latent_size: int
     width: int = 400
     blocks: int = 2
+    signs: int = 0
     num_classes: int = 0
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
         """Maps noise [B, Z] to float32 [B, *shape]."""
+        if self.signs:  # a continuous map of noise in one piece has points between the modes (Khayatkhoei et al. 2018)
+            z = jnp.concatenate([jnp.sign(z[:, : self.signs]), z[:, self.signs :]], -1)
         x = LabelledNoise(self.num_classes, self.latent_size, name="noise")(z, labels)
         for number in range(1, self.blocks + 1):
             dense = Dense(self.width, dtype=self.dtype, kernel_init=_HE, name=f"hidden_{number}")
@@ -40,6 +43,7 @@ class Discriminator(nn.Module):
 
     width: int = 200
     blocks: int = 2
+    octaves: int = 0
     num_classes: int = 0
     norm: Literal["none", "spectral"] = "none"
     minibatch_std: int = 0
@@ -55,6 +59,8 @@ class Discriminator(nn.Module):
         """Maps [B, ...] to logits float32 [B] and named features."""
         spectral = self.norm == "spectral"
         x = images.reshape(images.shape[0], -1)  # [B, ...] -> [B, N]
+        if self.octaves:
+            x = with_waves(x, self.octaves)
         stages = []
         for number in range(1, self.blocks + 1):
             dense = Dense(self.width, dtype=self.dtype, kernel_init=_HE, spectral=spectral, name=f"hidden_{number}")
@@ -66,3 +72,12 @@ class Discriminator(nn.Module):
         project = Projection(self.num_classes, spectral=spectral, name="projection")
         logits += project(features["pooled"], labels, train=train)
         return logits, features
+
+
+def with_waves(x: Array, octaves: int) -> Array:
+    """Coordinates [B, N] and their sines and cosines of 1/4, 1/2, 1, 2, ... cycles a unit: [B, N (1 + 2 octaves)].
+
+    Networks learn slow functions first; of waves they can make fast ones (Tancik et al. 2020).
+    """
+    angles = [2 * jnp.pi * 2.0**number * x for number in range(-2, octaves - 2)]
+    return jnp.concatenate([x, *map(jnp.sin, angles), *map(jnp.cos, angles)], -1)
