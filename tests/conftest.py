@@ -1,4 +1,4 @@
-"""Eight virtual CPU devices and one compile cache for the whole session."""
+"""Eight virtual CPU devices, and one compile cache for all workers and sessions."""
 
 import os
 import pathlib
@@ -16,14 +16,19 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compiled programs outlive the session: a second run starts warm."""
+    """Compiled programs outlive the session: a second run starts warm, and workers share them."""
     kept = config.pluginmanager.hasplugin("cacheprovider")  # not with -p no:cacheprovider
     cache = str(config.cache.mkdir("xla") if kept else tempfile.mkdtemp(prefix="gan_jax_xla_"))
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    # For the commands that tests start.
-    os.environ["GAN_JAX_CACHE"] = os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    settings = {
+        "jax_compilation_cache_dir": cache,
+        "jax_persistent_cache_min_compile_time_secs": 0.3,
+        # With a limit JAX locks the files: else a worker may read one that another has half written.
+        "jax_compilation_cache_max_size": 4 * 2**30,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)  # for the commands that tests start
+    os.environ["GAN_JAX_CACHE"] = cache
 
 
 @pytest.fixture(scope="session")

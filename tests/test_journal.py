@@ -55,14 +55,18 @@ def tensorboard(workdir: pathlib.Path) -> list[Event]:
 # ---------------------------------------------------------------------- the journal
 
 
-def test_measurements_and_events_are_lines_of_json(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture) -> None:
+def test_measurements_and_events_are_lines_of_json(
+    tmp_path: pathlib.Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["main.py", "--workdir=my runs/1"])
     with open_journal(tmp_path) as journal:
         journal.metrics(5, 50, {"d_loss": np.float32(0.1), "g_loss": jnp.float32("nan"), "kid": float("-inf")})
         journal.metrics(9, 90, {"d_loss": 1})
         journal.event(9, "damaged", "checkpoint 8 is damaged", reason={"crc": float("nan"), "at": np.int64(3)})
     start, first, second, event = lines(tmp_path)
     assert start["event"] == "start" and start["step"] == 0 and start["devices"] == 8 and start["platform"] == "cpu"
-    assert {"python", "jax", "flax", "gan_jax"} <= start["versions"].keys() and "pytest" in start["command"]
+    assert {"python", "jax", "flax", "gan_jax"} <= start["versions"].keys()
+    assert start["command"] == "main.py '--workdir=my runs/1'"
     assert first["step"] == 5 and first["images"] == 50 and first["d_loss"] == float(np.float32(0.1))
     assert first["g_loss"] is None and first["kid"] is None
     assert "images_per_second" not in first and second["images_per_second"] > 0
