@@ -2,6 +2,7 @@
 
 import pytest
 
+from gan_jax.benchmark.faults import saving
 from gan_jax.benchmark.faults.saving import WIDTH, blocking_save, dense_pair, parameters
 from gan_jax.benchmark.faults.soak import soak
 from gan_jax.benchmark.suites.reliability import Protocol, make_suite
@@ -24,10 +25,11 @@ def test_nothing_is_lost(arm: str, capfd: pytest.CaptureFixture) -> None:
     assert metrics["passed"] == metrics["tried"] >= 2, capfd.readouterr().out
 
 
-def test_saves_are_timed_and_come_back() -> None:
+def test_saves_are_timed_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "LIMIT", 60.0)  # the machine may be busy
     metrics = blocking_save(0, saves=2, width=8).metrics
-    assert metrics["tried"] == 2 and metrics["passed"] >= 1  # of a tiny state, and a machine that may be busy
-    assert 0 < metrics["median_s"] <= metrics["worst"] < metrics["complete_s"] + metrics["worst"]
+    assert metrics["tried"] == metrics["passed"] == 2
+    assert 0 < metrics["median_s"] <= metrics["worst"] and metrics["complete_s"] > 0
     assert parameters(dense_pair(8)) == metrics["parameters"] < 20e6 <= parameters(dense_pair(WIDTH))
 
 
