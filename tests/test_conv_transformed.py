@@ -33,7 +33,7 @@ def test_every_plan_gives_the_value_and_both_gradients(side, taps, stride, paddi
     y, pull = jax.vjp(lambda x, kernel: reference(x, kernel, stride, padding), x, kernel)
     g = draw(*y.shape, seed=2)
     plans = transformed._plans(transformed.Shape(side, y.shape[1], taps, stride, low))
-    assert len(plans) >= 2
+    assert plans
     for plan in plans:
 
         @jax.jit

@@ -24,6 +24,7 @@ from jax import Array
 _LARGEST_IMAGE = 8  # side of the largest image that is one tile
 _TILES = (2, 4)  # results of a Toom-Cook tile along an axis
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)  # its points, and infinity; with more of them digits are lost
+_COUNTS = (2, 3, 5)  # of them; 4 lie lopsided around 0 and lose digits
 # Costs in operations of a large matrix product: an operation of a transform, one of XLA's convolution, a number moved.
 _TRANSFORM, _NATIVE, _MOVE = 1.6, 1.35, 25.0
 _WORTH = 0.8  # share of XLA's estimated cost below which whole steps were measured to gain, see docs/performance.md
@@ -209,7 +210,7 @@ def _plans(shape: Shape) -> tuple[Plan, ...]:
         length = max(size + low, shape.result + taps - 1 - low)
         found.append(Plan(*_fourier(length, size, taps, shape.result, low), shape, shape.result, size, 1, low, lead))
     for results in _TILES:
-        if results + taps - 2 <= len(_POINTS):
+        if results + taps - 2 in _COUNTS:
             tiles = -(-shape.result // results)
             a, b, c = (np.kron(one, one) for one in _toom_cook(results, taps))
             found.append(Plan(a, b, c, shape, results, results + taps - 1, tiles, low, lead))
