@@ -136,8 +136,9 @@ def test_members_join_again_from_their_own_states() -> None:
     assert jax.tree.map(lambda leaf: leaf.sharding, joined) == jax.tree.map(lambda leaf: leaf.sharding, states)
     signs = members.gather(members.signs(states, batches))
     assert signs["finite"].tolist() == [1.0] * 9
-    for index, batch in ((0, batches[0]["image"][0, 0]), (8, batches[1]["image"][0, 0])):
-        expected = np.asarray(batch).std(axis=0).mean()
+    for index in (0, 8):
+        number, slot = divmod(index, members.capacity)
+        expected = np.asarray(batches[number]["image"][slot, 0]).std(axis=0).mean()
         assert signs["real_diversity"][index] == pytest.approx(expected, rel=1e-5)
     with pytest.raises(ValueError, match="8 states"):
         members.join([members.member(states, index) for index in range(8)])
