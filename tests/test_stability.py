@@ -3,25 +3,31 @@
 import functools
 import math
 import pathlib
+from collections.abc import Iterable
 
 import jax
 import numpy as np
 import pytest
 from tiny import tiny_config
 
-from gan_jax.benchmark import guarding, runner
+from gan_jax.benchmark import guarding, runner, sweeping
+from gan_jax.benchmark.clock import train_to
 from gan_jax.benchmark.results import read_result
 from gan_jax.benchmark.suites import SUITES, stability
 from gan_jax.config import Config, DataConfig
+from gan_jax.data.pipeline import Pipeline
+from gan_jax.data.sources import load_source
 from gan_jax.evaluation import train_on_labels
+from gan_jax.gan import Gan, from_state
+from gan_jax.population.members import make_population
 from gan_jax.program import build
-from gan_jax.runtime.mesh import make_mesh
+from gan_jax.runtime.mesh import batch_sharding, make_mesh
 from gan_jax.training import train
 
 
 def test_expected_best_is_the_mean_of_the_bootstrap() -> None:
     values = np.random.default_rng(0).uniform(1, 9, 20)
-    found = stability.expected_best(values)
+    found = sweeping.expected_best(values)
     assert list(found) == [1, 2, 5, 10, 20]
     assert found[1] == pytest.approx(values.mean())
     draws = np.random.default_rng(1).choice(values, (100_000, 10))
@@ -80,10 +86,10 @@ def test_a_sweep_counts_what_diverged(protocol: stability.Protocol, monkeypatch:
     drawn = protocol.drawn()
     made_up = dict(zip([each["lr"] for each in drawn], (30.0, math.nan, 5.0, 200.0), strict=True))
 
-    def distance(protocol: stability.Protocol, config: Config, seed: int) -> float:
-        return made_up.get(config.optimizer.g_lr.start, 10.0) + seed  # untouched settings: 10
+    def distances(configs: Iterable[Config], score: sweeping.Score) -> dict[Config, float]:
+        return {each: made_up.get(each.optimizer.g_lr.start, 10.0) + each.seed for each in configs}  # untouched: 10
 
-    monkeypatch.setattr(stability, "_distance", distance)
+    monkeypatch.setattr(stability, "distances", distances)
     found = stability.sweep(protocol, "hinge", 0).metrics
     assert found["diverged_share"] == 50 and found["bar_fid"] == 100
     assert found["best_fid"] == 5 and found["best_again_fid"] == 5.5 and found["default_fid"] == 10.5
@@ -92,15 +98,48 @@ def test_a_sweep_counts_what_diverged(protocol: stability.Protocol, monkeypatch:
     assert found["expected_best_of_1"] == pytest.approx((30 + 100 + 5 + 100) / 4) and math.isnan(found["fid_01"])
 
 
-def test_a_distance_and_a_fault_are_measured(
+def test_configs_of_one_structure_share_a_program_and_score_as_alone(
+    protocol: stability.Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        sweeping, "make_population", functools.partial(make_population, devices=jax.devices()[:1], side_by_side=False)
+    )
+    programs: list[int] = []
+
+    def scored(gan: Gan, seed: int) -> float:
+        programs.append(id(gan.program))
+        return protocol.score(gan, seed)
+
+    base = protocol.untouched("ours")
+    calm, other = base.replace({"optimizer.g_lr": 1e-5, "seed": 3}), base.replace({"step.critic_steps": 2})
+    found = sweeping.distances([base, other, calm, base], scored)
+    assert list(found) == [base, calm, other] and len(programs) == 3 and len(set(programs)) == 2
+    assert all(math.isfinite(fid) and fid > 0 for fid in found.values())
+    assert len(set(found.values())) == 3
+    alone = train_alone(calm)
+    assert protocol.score(alone, 3) == pytest.approx(found[calm], rel=1e-3)
+
+
+def train_alone(config: Config) -> Gan:
+    """The pair of a config trained by the lone run's program."""
+    mesh, source = make_mesh(jax.devices()[:1]), load_source(config.data, "train", config.seed)
+    program, pairs = build(config, source.shape, source.num_classes, mesh), []
+    lead = program.passes, program.micro_batch
+    with Pipeline(source, config.data, config.seed, *lead, batch_sharding(mesh, axis=1)) as pipeline:
+        train_to(
+            program,
+            pipeline,
+            config.seed,
+            [config.total_steps],
+            lambda number, state: pairs.append(from_state(program, state, ())),
+        )
+    return pairs[0]
+
+
+def test_a_fault_and_the_cost_are_measured(
     protocol: stability.Protocol, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (guarding, stability):
-        monkeypatch.setattr(module, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
-    monkeypatch.setattr(guarding, "train", functools.partial(train, devices=jax.devices()[:1]))
-    settings = protocol.drawn()[0]
-    fid = stability._distance(protocol, protocol.configured("ours", settings), 0)
-    assert math.isfinite(fid) and fid > 0
+    monkeypatch.setattr(guarding, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
     suite = stability.make_suite(protocol)
     monkeypatch.setattr(stability, "checkout_config", lambda name: tiny_config("mlp"))
     cost = suite.arms["watchdog_cost"].run(0).metrics

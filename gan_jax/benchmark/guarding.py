@@ -1,7 +1,9 @@
-"""What the watchdog does for a run, and what it costs. Imports data, program, runtime, training."""
+"""What the watchdog does for a run, and what it costs. Imports data, gan, program, runtime, training."""
 
 import contextlib
+import functools
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,8 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from gan_jax.benchmark.faulty_program import faulty
 from gan_jax.benchmark.rounds import alternate, ratio
 from gan_jax.benchmark.suite import Outcome
+from gan_jax.benchmark.sweeping import Score
 from gan_jax.config import Config
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
@@ -24,8 +28,48 @@ from gan_jax.runtime.mesh import batch_sharding, make_mesh, replicated
 from gan_jax.runtime.watchdog import Watchdog
 from gan_jax.training import train
 
+Events = list[dict[str, Any]]
 
-def guarded_run(config: Config, make_program: Callable[..., Program]) -> tuple[Gan | None, list[dict[str, Any]]]:
+
+def damaged(config: Config, fault: str, at: int, score: Score) -> Outcome:
+    """Trains through `gan_jax.train` while something goes wrong once.
+
+    Args:
+        config: of the run.
+        fault: a name of `faulty_program.FAULTS`.
+        at: its step.
+        score: see `sweeping.distances`; the same function for every fault of a process, so that the run without fault
+            is trained once.
+
+    Returns:
+        noticed_steps: from the fault to the first rollback; not a number if there was none. rollbacks. fid, and
+        fid_undisturbed: of the same run without the fault and with its watchdog; false_alarms in that one.
+    """
+    start = time.perf_counter()
+    whole, false_alarms = undisturbed(config.replace({"watchdog.enabled": True}), score)
+    pair, events = guarded_run(config, faulty(fault, at))
+    fid = score(pair, config.seed) if pair else math.nan
+    back = [event for event in events if event["event"] == "rollback"]
+    metrics = {
+        "noticed_steps": back[0]["noticed"] - at if back else math.nan,
+        "rollbacks": len(back),
+        "fid": fid,
+        "fid_undisturbed": whole,
+        "fid_over_undisturbed": fid / whole,
+        "false_alarms": false_alarms,
+    }
+    return Outcome(metrics, time.perf_counter() - start, config.total_images)
+
+
+@functools.cache
+def undisturbed(config: Config, score: Score) -> tuple[float, int]:
+    """Distance of the run to which nothing happens, and how often the watchdog spoke up; once a process."""
+    pair, events = guarded_run(config, build)
+    alarms = sum(event["event"] in ("warning", "rollback", "given_up") for event in events)
+    return (score(pair, config.seed) if pair else math.nan), alarms
+
+
+def guarded_run(config: Config, make_program: Callable[..., Program]) -> tuple[Gan | None, Events]:
     """Trains as `gan_jax.main` would, saving eight times, in a folder that is removed afterwards.
 
     Args:

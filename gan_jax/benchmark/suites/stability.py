@@ -2,11 +2,10 @@
 
 import dataclasses
 import functools
-import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,15 @@ import jax
 import numpy as np
 
 from gan_jax.benchmark.checkout import checkout_config
-from gan_jax.benchmark.clock import train_to
-from gan_jax.benchmark.faulty_program import FAULTS, faulty
-from gan_jax.benchmark.guarding import guarded_run, watchdog_cost
+from gan_jax.benchmark.faulty_program import FAULTS
+from gan_jax.benchmark.guarding import damaged, watchdog_cost
 from gan_jax.benchmark.loss_recipes import RECIPES, Settings
 from gan_jax.benchmark.plots import draw_curves
 from gan_jax.benchmark.suite import Arm, Outcome, Suite, config_recipe
 from gan_jax.benchmark.suites import quality
+from gan_jax.benchmark.sweeping import Score, distances, expected_best
 from gan_jax.config import Config
-from gan_jax.data.pipeline import Pipeline
-from gan_jax.data.sources import load_source
-from gan_jax.gan import Gan, from_state
-from gan_jax.program import Program, build, steps_per_call
-from gan_jax.runtime.mesh import batch_sharding, make_mesh
+from gan_jax.gan import Gan
 from gan_jax.runtime.pictures import to_uint8
 
 DIVERGED = 10  # times the distance of our untouched settings
@@ -47,13 +42,17 @@ class Protocol:
         count: samples a score.
         fault_images: of a run that is damaged.
         fault_at: its step.
+        fault_seeds: of damaged runs, at most.
         rounds: of the watchdog's cost, with and without it in turns.
         block_seconds: of a round, each.
     """
 
     config: str = "fashion_mnist"
     features: Path = quality.Protocol.features
-    changes: Settings = dataclasses.field(default_factory=lambda: {"model.g_width": 256, "model.d_width": 256})
+    # Half the default's width, and an average that follows a run of a thirtieth of its length.
+    changes: Settings = dataclasses.field(
+        default_factory=lambda: {"model.g_width": 256, "model.d_width": 256, "ema_half_life": 2_000}
+    )
     configurations: int = 20
     images: int = 40_000
     repeats: int = 3
@@ -61,19 +60,25 @@ class Protocol:
     count: int = 5_000
     fault_images: int = 100_000
     fault_at: int = 600
-    rounds: int = 20
-    block_seconds: float = 3.0
+    fault_seeds: int = 3
+    rounds: int = 16
+    block_seconds: float = 1.5
 
     def facts(self) -> dict[str, Any]:
         """What the figures rest on, for the file."""
         rules = ("images", "repeats", "fault_images", "fault_at")
-        own = {name: getattr(self, name) for name in rules}
-        return {**self.changes, **own, **self.scorer.facts(), "drawn": self.drawn()}
+        judge = {name: value for name, value in self.scorer.facts().items() if name != "marks"}
+        return {**self.changes, **{name: getattr(self, name) for name in rules}, **judge, "drawn": self.drawn()}
 
     @property
     def scorer(self) -> quality.Protocol:
         """Suite quality's judge of samples, made once a process."""
         return _scorer(self.config, self.features, self.count)
+
+    @property
+    def score(self) -> Score:
+        """The Fréchet distance of a pair's samples; one function a judge."""
+        return _score(self.scorer)
 
     def drawn(self) -> list[dict[str, Any]]:
         """The random configurations: rate and gamma log-uniform, the rest uniform."""
@@ -91,7 +96,8 @@ class Protocol:
 
     def untouched(self, arm: str) -> Config:
         """The config of an arm with the settings it is published with."""
-        return checkout_config(self.config).replace({**self.changes, **RECIPES[arm].changes})
+        changes = {**self.changes, "total_images": self.images, **RECIPES[arm].changes}
+        return checkout_config(self.config).replace(changes)
 
     def configured(self, arm: str, settings: Settings) -> Config:
         """The config of an arm with drawn settings; a learning rate that falls keeps falling to the same part."""
@@ -113,160 +119,73 @@ def _scorer(config: str, features: Path, count: int) -> quality.Protocol:
     return quality.Protocol(config=config, features=features, marks=(), count=count)
 
 
-# ---------------------------------------------------------------- random settings
+@functools.cache
+def _score(scorer: quality.Protocol) -> Score:
+    def score(gan: Gan, seed: int) -> float:
+        samples = np.asarray(gan.sample(jax.random.key(seed), scorer.count))
+        return scorer.judge.scores(to_uint8(samples), ("fid",))["fid"] if np.isfinite(samples).all() else math.nan
+
+    return score
 
 
 def sweep(protocol: Protocol, arm: str, seed: int) -> Outcome:
-    """Trains an arm with its untouched settings, with every drawn configuration, and with the best of them again."""
+    """Trains an arm with every drawn configuration, its untouched settings and the best configuration again."""
     start = time.perf_counter()
-    configs = [protocol.configured(arm, settings) for settings in protocol.drawn()]
-    bar = DIVERGED * _reference(protocol, seed)
-    fids: list[float] = []
-    for number, config in enumerate(configs):
-        fids.append(_distance(protocol, config, seed))
-        print(f"  {arm} configuration {number}: fid {fids[-1]:.4g}", flush=True)
-    untouched = [_untouched_distance(protocol, arm, seed + repeat) for repeat in range(protocol.repeats)]
+    configs = [protocol.configured(arm, settings).replace({"seed": seed}) for settings in protocol.drawn()]
+    seeds = range(seed, seed + protocol.repeats)
+    untouched = [protocol.untouched(arm).replace({"seed": each}) for each in seeds]
+    ours = protocol.untouched("ours").replace({"seed": seed})  # every arm is held to the same bar
+    found = distances([*configs, *untouched, ours], protocol.score)
+    bar = DIVERGED * found[ours]
+    fids, defaults = [found[config] for config in configs], [found[config] for config in untouched]
     finite = [min(fid, bar) if math.isfinite(fid) else bar for fid in fids]  # one that diverged counts as the bar
     best = int(np.argmin(finite))
-    again = [fids[best], *(_distance(protocol, configs[best], seed + repeat) for repeat in range(1, protocol.repeats))]
+    repeated = [configs[best].replace({"seed": each}) for each in seeds]
+    again = found | distances([config for config in repeated if config not in found], protocol.score)
+    repeats = [again[config] for config in repeated]
     metrics = {
         "diverged_share": 100 * statistics.fmean(value >= bar for value in finite),
         "best_fid": finite[best],
-        "default_fid": statistics.fmean(untouched),
-        "default_over_best": statistics.fmean(untouched) / finite[best],
+        "default_fid": statistics.fmean(defaults),
+        "default_over_best": statistics.fmean(defaults) / finite[best],
         "median_fid": statistics.median(finite),
-        "default_spread": _spread(untouched),
-        "best_again_fid": statistics.fmean(again),
-        "best_again_spread": _spread(again),
+        "default_spread": _spread(defaults),
+        "best_again_fid": statistics.fmean(repeats),
+        "best_again_spread": _spread(repeats),
         "bar_fid": bar,
         **{f"expected_best_of_{k}": value for k, value in expected_best(finite).items()},
         **{f"fid_{number:02d}": fid for number, fid in enumerate(fids)},
     }
-    runs = len(fids) + 2 * protocol.repeats - 1
-    return Outcome(metrics, time.perf_counter() - start, runs * protocol.images)
-
-
-def expected_best(values: Sequence[float]) -> dict[int, float]:
-    """Expected least of k draws with replacement, for k = 1, 2, 5, 10, ...: the bootstrap's mean in closed form.
-
-    With x_1 <= ... <= x_n the least of k draws is x_i or more with probability ((n - i + 1) / n)^k.
-    """
-    ordered, n = np.sort(values), len(values)
-    ks = [k for k in (1, 2, 5, 10, 20, 50, 100) if k <= n]
-    return {k: float(sum(x * (((n - i) / n) ** k - ((n - i - 1) / n) ** k) for i, x in enumerate(ordered))) for k in ks}
+    return Outcome(metrics, time.perf_counter() - start, len(again) * protocol.images)
 
 
 def _spread(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _reference(protocol: Protocol, seed: int) -> float:
-    """Distance of our untouched settings: every arm is held to the same bar."""
-    return _untouched_distance(protocol, "ours", seed)
-
-
-_UNTOUCHED: dict[tuple[str, str, int], float] = {}
-
-
-def _untouched_distance(protocol: Protocol, arm: str, seed: int) -> float:
-    """Distance of an arm's untouched settings, trained once a process."""
-    key = (json.dumps(protocol.facts(), sort_keys=True), arm, seed)
-    if key not in _UNTOUCHED:
-        _UNTOUCHED[key] = _distance(protocol, protocol.untouched(arm), seed)
-        print(f"  {arm} untouched, seed {seed}: fid {_UNTOUCHED[key]:.4g}", flush=True)
-    return _UNTOUCHED[key]
-
-
-def _distance(protocol: Protocol, config: Config, seed: int) -> float:
-    """Trains a config for the protocol's images, without watchdog, and scores its averaged generator."""
-    call = config.images_per_step * steps_per_call(config)
-    images = call * max(1, round(protocol.images / call))
-    config = config.replace({"seed": seed, "total_images": images, "watchdog.enabled": False})
-    mesh, source = make_mesh(), load_source(config.data, "train", seed)
-    program = build(config, source.shape, source.num_classes, mesh)
-    found: list[float] = []
-
-    def on_mark(number: int, state: Any) -> None:
-        found.append(_fid(protocol, from_state(program, state, ()), seed))
-
-    with Pipeline(
-        source, config.data, seed, program.passes, program.micro_batch, batch_sharding(mesh, axis=1)
-    ) as pipeline:
-        train_to(program, pipeline, seed, [config.total_steps], on_mark)
-    return found[0]
-
-
-def _fid(protocol: Protocol, gan: Gan, seed: int) -> float:
-    samples = np.asarray(gan.sample(jax.random.key(seed), protocol.count))
-    if not np.isfinite(samples).all():
-        return math.nan
-    return protocol.scorer.judge.scores(to_uint8(samples), ("fid",))["fid"]
-
-
-# ---------------------------------------------------------------- damaged runs
-
-
-def damaged(protocol: Protocol, fault: str, watched: bool, seed: int) -> Outcome:
-    """Trains our default through `gan_jax.train` while something goes wrong once.
-
-    Returns:
-        noticed_steps: from the fault to the first rollback; not a number if there was none. fid, and
-        fid_undisturbed: of the same run without the fault, and false_alarms in it. rollbacks.
-    """
-    start = time.perf_counter()
-    whole, false_alarms = _undisturbed(protocol, seed)
-    fid, events = _through_train(protocol, faulty(fault, protocol.fault_at), watched, seed)
-    back = [event for event in events if event["event"] == "rollback"]
-    metrics = {
-        "noticed_steps": back[0]["noticed"] - protocol.fault_at if back else math.nan,
-        "rollbacks": len(back),
-        "fid": fid,
-        "fid_undisturbed": whole,
-        "fid_over_undisturbed": fid / whole,
-        "false_alarms": false_alarms,
-    }
-    return Outcome(metrics, time.perf_counter() - start, protocol.fault_images)
-
-
-_WHOLE: dict[tuple[str, int], tuple[float, int]] = {}
-
-
-def _undisturbed(protocol: Protocol, seed: int) -> tuple[float, int]:
-    """Distance of the run to which nothing happens, and what the watchdog has to say of it; once a process."""
-    key = (json.dumps(protocol.facts(), sort_keys=True), seed)
-    if key not in _WHOLE:
-        fid, events = _through_train(protocol, build, True, seed)
-        _WHOLE[key] = fid, sum(event["event"] in ("warning", "rollback", "given_up") for event in events)
-    return _WHOLE[key]
-
-
-def _through_train(
-    protocol: Protocol, make_program: Callable[..., Program], watched: bool, seed: int
-) -> tuple[float, list[dict[str, Any]]]:
-    changes = {"seed": seed, "total_images": protocol.fault_images, "watchdog.enabled": watched}
-    gan, events = guarded_run(protocol.untouched("ours").replace(changes), make_program)
-    return (_fid(protocol, gan, seed) if gan else math.nan), events
-
-
-# ---------------------------------------------------------------- the suite
-
-
 def make_suite(protocol: Protocol) -> Suite:
     """The suite under a protocol; tests take one with few configurations and short runs."""
     arms = {
-        arm: Arm(recipe.text, functools.partial(sweep, protocol, arm), functools.partial(_recipe, protocol, arm))
+        arm: Arm(
+            recipe.text,
+            functools.partial(sweep, protocol, arm),
+            functools.partial(_recipe, protocol, arm),
+            seeds=1,  # of the configurations; sweep repeats untouched and best settings itself
+        )
         for arm, recipe in RECIPES.items()
     }
     for fault, (text, _) in FAULTS.items():
         for ending, watched in (("on", True), ("off", False)):
             arms[f"fault_{fault}_{ending}"] = Arm(
                 f"{text}; the watchdog is {ending}.",
-                functools.partial(damaged, protocol, fault, watched),
+                functools.partial(_damaged, protocol, fault, watched),
                 functools.partial(_recipe, protocol, "ours"),
+                seeds=protocol.fault_seeds,
             )
     arms["watchdog_cost"] = Arm(
-        f"`configs/{protocol.config}.py` as it is, with and without watchdog, timed in turns, whatever the seed.",
+        f"`configs/{protocol.config}.py` as it is, with and without watchdog, timed in turns on an idle machine.",
         lambda seed: watchdog_cost(checkout_config(protocol.config), protocol.rounds, protocol.block_seconds),
+        seeds=1,
     )
     return Suite(
         name="stability",
@@ -286,6 +205,11 @@ def make_suite(protocol: Protocol) -> Suite:
     )
 
 
+def _damaged(protocol: Protocol, fault: str, watched: bool, seed: int) -> Outcome:
+    changes = {"seed": seed, "total_images": protocol.fault_images, "watchdog.enabled": watched}
+    return damaged(protocol.untouched("ours").replace(changes), fault, protocol.fault_at, protocol.score)
+
+
 def _recipe(protocol: Protocol, arm: str) -> dict[str, Any]:
     return config_recipe(protocol.untouched(arm), ["total_images"])
 
@@ -301,9 +225,9 @@ def _plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def _describe(protocol: Protocol) -> str:
-    widths = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in protocol.changes.items())
+    changes = ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in protocol.changes.items())
     return (
-        f"Losses: `configs/{protocol.config}.py` with {widths}, {protocol.images:,} images a run whatever it does with"
+        f"Losses: `configs/{protocol.config}.py` with {changes}, {protocol.images:,} images a run whatever it does with"
         f" them, no watchdog. {protocol.configurations} random configurations, the same for every loss: learning rate"
         " log-uniform in 5e-5 to 2e-3 for both networks, beta1 of 0, 0.5, 0.9, D updates a G update of 1, 2, 5, gamma"
         f" log-uniform in 0.01 to 10, D's normalisation of {', '.join(protocol.norms)}. fid_NN: Fréchet distance of"
