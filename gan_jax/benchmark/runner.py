@@ -15,6 +15,8 @@ from gan_jax.errors import InputError
 def run(suite: Suite, out: Path, seeds: int, arms: Sequence[str] | None, suites: Mapping[str, Suite]) -> None:
     """Measures every (arm, seed) that OUT/SUITE.json does not hold yet; all arms with seed 0 come first.
 
+    Several processes may measure different arms into one file.
+
     Args:
         suite: what to measure.
         out: folder of the files; made if missing.
@@ -33,14 +35,15 @@ def run(suite: Suite, out: Path, seeds: int, arms: Sequence[str] | None, suites:
     print(f"{suite.name}: {len(missing)} of {len(wanted)} to be measured", flush=True)
     written = -math.inf
     for arm, seed in missing:
-        if (arm, seed) in finished(result):
-            continue  # trained side by side with an earlier seed
+        if (arm, seed) in finished(open_result(path, suite, chosen)):
+            continue  # trained side by side with an earlier seed, or by another process
         print(f"{suite.name}: {arm}, seed {seed}", flush=True)
         start = time.monotonic()
         for number, outcome in suite.arms[arm].measure(seed).items():
+            result = open_result(path, suite, chosen)  # with what other processes have added
             if (arm, number) in finished(result):
                 continue
-            result = add_record(path, result, suite, arm, number, outcome, session)
+            add_record(path, result, suite, arm, number, outcome, session)
             values = "  ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
             print(f"{suite.name}: {arm}, seed {number}, {time.monotonic() - start:.0f} s: {values}", flush=True)
         # The records are safe already; many quick arms need not draw every plot again.

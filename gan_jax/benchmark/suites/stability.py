@@ -49,16 +49,16 @@ class Protocol:
 
     config: str = "fashion_mnist"
     features: Path = quality.Protocol.features
-    # Half the default's width, and an average that follows a run of a thirtieth of its length.
+    # A quarter of the default's width, and an average that follows a run of a fortieth of its length.
     changes: Settings = dataclasses.field(
-        default_factory=lambda: {"model.g_width": 256, "model.d_width": 256, "ema_half_life": 2_000}
+        default_factory=lambda: {"model.g_width": 128, "model.d_width": 128, "ema_half_life": 2_000}
     )
     configurations: int = 20
     images: int = 40_000
     repeats: int = 3
     norms: tuple[str, ...] = ("none", "spectral")
     count: int = 5_000
-    fault_images: int = 100_000
+    fault_images: int = 64_000
     fault_at: int = 600
     fault_seeds: int = 3
     rounds: int = 16
