@@ -42,6 +42,14 @@ def _split_commas(value: Any) -> Any:
 Size = Annotated[tuple[Positive, Positive], BeforeValidator(_split_commas)]
 
 
+def _number(value: Any) -> Any:
+    """Reads "3" from the command line as one of a choice of numbers."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+Channels = Annotated[Literal[1, 3], BeforeValidator(_number)]
+
+
 def _split_names(value: Any) -> Any:
     """Reads "color,cutout" from the command line as names."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -94,7 +102,7 @@ class DataConfig:
     source: str = "digits"  # digits | idx | folder | npz | ring | grid | stacked | tfds:NAME
     path: str = ""  # folder or file of idx, folder, npz and stacked; data_dir of tfds
     image_size: Size = (28, 28)  # (height, width); images are resized and centre-cropped to it
-    channels: Literal[1, 3] = 1  # 1 = grey, 3 = RGB; images are converted
+    channels: Channels = 1  # 1 = grey, 3 = RGB; images are converted
     batch_size: Positive = 64  # real images a discriminator update, over all devices
     residency: Literal["auto", "device", "stream"] = "auto"  # whole set on the device, or streamed
     resident_mb: Positive = 1024  # "auto" streams sets larger than this

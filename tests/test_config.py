@@ -22,6 +22,7 @@ def test_overrides_reach_every_kind_of_field() -> None:
         "seed": "7",
         "data.image_size": "48,64",
         "data.path": "photos",
+        "data.channels": "3",
         "model.conditional": "true",
         "optimizer.g_lr": "3e-4",
         "penalty.r1.start": "0.2",
@@ -31,6 +32,7 @@ def test_overrides_reach_every_kind_of_field() -> None:
     }
     config = load_config(CONFIGS[0].with_name("digits.py"), [f"{name}={value}" for name, value in overrides.items()])
     assert config.seed == 7 and config.data.image_size == (48, 64) and config.data.path == "photos"
+    assert config.data.channels == 3
     assert config.model.conditional is True and config.loss.name == "hinge"
     assert (config.optimizer.g_lr.start, config.optimizer.g_lr.end) == (3e-4, None)  # a bare number is constant
     assert (config.penalty.r1.start, config.penalty.r1.end, config.penalty.r1.shape) == (0.2, 0.1, "linear")
@@ -56,6 +58,7 @@ BAD = {
     "data.image_size=-28": "greater than or equal to 1",
     "data.image_size=a,b": "valid integer",
     "data.channels=2": "1 or 3",
+    "data.channels=rgb": "1 or 3",
     "data.source=imagenet": "source must be one of",
     "data.source=tfds:": "source must be one of",
     "seed=-1": "greater than or equal to 0",

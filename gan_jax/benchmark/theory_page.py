@@ -119,6 +119,8 @@ def draw_divergence(
         left.plot(places[seen], output[seen], marker, markersize=5, fillstyle="none", label=f"D trained, {name}")
     left.set_xlim(-4, 5)
     left.set_ylim(-0.05, 1.05)
+    left.set_xlabel("x")
+    left.set_ylabel("density; probability that x is real")
     left.legend(fontsize="small")
     return figure
 
@@ -136,7 +138,7 @@ def draw_dirac(points: Mapping[str, np.ndarray], rules: Sequence[str]) -> Any:
         panel.axis("equal")
         panel.tick_params(labelsize=5)
         if number < len(points):
-            panel.set_title(name, fontsize=7)
+            panel.set_title(name.replace("_", "\n", 1), fontsize=7)  # long names in two lines
         if number % len(points) == 0:
             panel.set_ylabel(f"{rule}\npsi", fontsize=7)
         if number >= len(axes) - len(points):
@@ -174,6 +176,7 @@ def draw_lipschitz(
     left.axhline(1, color="grey", linewidth=0.7)
     left.set_ylim(0.9, 1.3)
     left.set_xlabel("x; fakes at -1, reals at 1")
+    left.set_ylabel("slope")
     left.legend(fontsize="small")
     right.semilogy(np.arange(1, len(estimates) + 1), np.maximum(np.abs(estimates / largest - 1), 1e-9))
     right.set_xlabel("power iterations")
