@@ -2,6 +2,7 @@
 
 from gan_jax.benchmark.suite import Suite
 from gan_jax.benchmark.suites import (
+    choices,
     digits,
     modes,
     pace,
@@ -16,6 +17,7 @@ from gan_jax.benchmark.suites import (
 from gan_jax.errors import InputError
 
 _ALL = (
+    choices.SUITE,
     digits.SUITE,
     modes.SUITE,
     modes.MNIST_SUITE,
