@@ -21,7 +21,7 @@ from gan_jax.benchmark.results import read_result
 from gan_jax.benchmark.rivals import arm_config, arm_texts
 from gan_jax.benchmark.suite import Arm, Outcome, Range, Suite, Tolerance, config_recipe
 from gan_jax.benchmark.suites import SUITES, digits, pace, quality
-from gan_jax.benchmark.tables import summary, write_tables
+from gan_jax.benchmark.tables import summary, with_excerpts, write_tables
 from gan_jax.config import Config, DataConfig
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
@@ -220,6 +220,29 @@ def test_headlines_reach_the_page_above_between_its_marks(tmp_path: pathlib.Path
     page.write_text("no marks")
     write_tables(out, SUITES)
     assert page.read_text() == "no marks"
+
+
+def test_pages_show_chosen_figures_between_their_marks() -> None:
+    records = [
+        {"arm": "a", "seed": 0, "metrics": {"fid": 2.0, "kid": 7.0}},
+        {"arm": "a", "seed": 1, "metrics": {"fid": 4.0}},
+        {"arm": "b", "seed": 0, "metrics": {"fid": None}},
+    ]
+    page = "before\n<!-- figures: some; fid kid; a b c -->\nold\n<!-- end -->\nafter <!-- end -->"
+    filled = with_excerpts(page, {"some": {"records": records}})
+    assert filled.splitlines() == [
+        "before",
+        "<!-- figures: some; fid kid; a b c -->",
+        "| arm | fid | kid |",
+        "| --- | --- | --- |",
+        "| a | 3 ± 1.4 | 7 |",
+        "| b | n/a in 1 | - |",
+        "| c | - | - |",
+        "<!-- end -->",
+        "after <!-- end -->",
+    ]
+    assert with_excerpts(filled, {"some": {"records": records}}) == filled
+    assert with_excerpts(filled, {}) != filled and with_excerpts("plain", {}) == "plain"
 
 
 def test_summary_of_few_values() -> None:

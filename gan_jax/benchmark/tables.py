@@ -1,6 +1,10 @@
-"""The page OUT/README.md: every figure of the JSON files beside it, as mean and spread over seeds. Imports results."""
+"""The page OUT/README.md: every figure of the JSON files beside it, as mean and spread over seeds. Imports results.
+
+Hand-written pages in docs/ show some of them, too: between `<!-- figures: SUITE; metrics; arms -->` and `<!-- end -->`.
+"""
 
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +16,7 @@ from gan_jax.errors import InputError
 from gan_jax.runtime.files import write_atomically
 
 _START, _END = "<!-- results -->", "<!-- end of results -->"  # in the project's README
+_EXCERPT = re.compile(r"(<!-- figures: (\w+);([^;]*);([^;]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _HEAD = """# Benchmarks
 
 Written by `python -m gan_jax.benchmark tables --out={out}` from the JSON files beside it; do not edit.
@@ -41,6 +46,25 @@ def write_tables(out: Path, suites: Mapping[str, Suite]) -> None:
         parts.append(section(result, suite, [path.name for path in plots]))
     write_atomically(out / "README.md", "\n".join(parts).encode())
     _write_headlines(out.absolute().parent / "README.md", results, suites)
+    for page in sorted((out.absolute().parent / "docs").glob("*.md")):
+        text = page.read_text()
+        if (filled := with_excerpts(text, {result["suite"]: result for result in results})) != text:
+            write_atomically(page, filled.encode())
+
+
+def with_excerpts(text: str, results: Mapping[str, Result]) -> str:
+    """A page with the tables between its marks written anew: the named metrics across, the named arms downwards."""
+
+    def table(found: re.Match[str]) -> str:
+        start, suite, metrics, arms, end = found.groups()
+        head, rows = ["arm", *metrics.split()], []
+        for arm in arms.split():
+            cells = [values_of(results[suite], arm, metric) if suite in results else [] for metric in metrics.split()]
+            rows.append([arm, *map(summary, cells)])
+        lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+        return "\n".join([start.strip(), *lines, end])
+
+    return _EXCERPT.sub(table, text)
 
 
 def _write_headlines(page: Path, results: Sequence[Result], suites: Mapping[str, Suite]) -> None:
