@@ -49,6 +49,7 @@ def draw_curves(
     """
     require_matplotlib()
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -71,6 +72,8 @@ def draw_curves(
     axes.set_xscale("log")
     axes.set_xticks(sorted(marks), [str(mark) for mark in sorted(marks)])
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))  # also where no power of ten is in view
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel(across)
     axes.set_ylabel(label)
     axes.grid(True, alpha=0.3)
