@@ -107,6 +107,20 @@ def require_extra(extra: str, *modules: str) -> None:
             raise InputError(f"this command needs {name}: pip install 'gan-jax[{extra}]'")
 
 
+def numbers(name: str) -> list[int] | None:
+    """A list flag's whole numbers from 1 up; None if it was not given.
+
+    Raises:
+        InputError: one is no such number.
+    """
+    given = flags.FLAGS[name].value
+    if given is None:
+        return None
+    if not given or not all(text.isdecimal() and int(text) for text in given):
+        raise InputError(f"--{name}={','.join(given)}: give whole numbers from 1 up, as in --{name}=100,1000")
+    return [int(text) for text in given]
+
+
 def define_processes() -> None:
     """Adds the flags that `join` reads."""
     flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0, where several run and JAX knows no cluster")

@@ -23,9 +23,17 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True)
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Architecture = Literal["mlp", "dcgan", "resnet", "r3gan", "stylegan2", "article"]
+Architecture = Literal["mlp", "dcgan", "resnet", "r3gan", "stylegan2", "article", "improved_gan"]
+Head = Literal["none", "rotation", "views", "classes"]
 LossName = Literal[
-    "minimax", "nonsaturating", "least_squares", "hinge", "wasserstein", "relativistic", "article_squared_error"
+    "minimax",
+    "nonsaturating",
+    "least_squares",
+    "hinge",
+    "wasserstein",
+    "relativistic",
+    "feature_matching",
+    "article_squared_error",
 ]
 
 
@@ -122,6 +130,7 @@ class ModelConfig:
     """The two networks."""
 
     architecture: Architecture = "dcgan"  # one file of gan_jax/models
+    g_architecture: Architecture | None = None  # of the generator alone; None = architecture
     latent_size: Positive = 64  # length of z ~ N(0, I)
     latent_signs: Count = 0  # of its numbers, how many G takes as +1 or -1 (mlp): for data that lie in pieces
     g_width: Positive = 64  # channels of the generator's widest-resolution stage
@@ -133,6 +142,7 @@ class ModelConfig:
     conditional: bool = False  # class-conditional: embedding in G, projection in D; needs labels
     pack: Positive = 1  # examples that D judges as one (PacGAN)
     minibatch_std: Count = 0  # examples a group whose spread D is shown; 0 = not shown
+    head: Head = "none"  # second task of D, from which it learns features; see gan_jax/adversarial/tasks.py
     dtype: Literal["float32", "bfloat16"] = "float32"  # of activations; parameters and losses stay float32
 
     @model_validator(mode="after")
@@ -153,6 +163,9 @@ class LossConfig:
     """The game."""
 
     name: LossName = "nonsaturating"  # see gan_jax/adversarial/losses.py
+    head: Annotated[float, Field(ge=0)] = 1.0  # weight of the task of model.head in D's loss
+    g_head: Annotated[float, Field(ge=0)] = 0.2  # of the same task in G's loss (model.head=rotation alone)
+    temperature: Annotated[float, Field(gt=0)] = 0.2  # of model.head=views: divides the similarities
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -300,6 +313,7 @@ class Config:
     watchdog: WatchdogConfig = WatchdogConfig()
     log: LogConfig = LogConfig()
     ema_half_life: Scheduled = Schedule(start=10_000)  # images after which an old generator weighs one half; 0 = no EMA
+    d_ema_half_life: Annotated[float, Field(ge=0)] = 0.0  # the same for the discriminator, as gan.features uses it
 
     @model_validator(mode="after")
     def _cross_checks(self) -> "Config":
@@ -323,7 +337,22 @@ class Config:
         if self.model.architecture == "article" and self.data.image_size != (28, 28):
             raise ValueError("model.architecture=article is made for data.image_size=28,28: choose dcgan")
         self._check_regularisation()
+        self._check_head()
         return self
+
+    def _check_head(self) -> None:
+        head, pack = self.model.head, self.model.pack
+        height, width = self.data.image_size
+        if head != "none" and pack > 1:
+            raise ValueError(f"model.head={head} learns of single images: set model.pack=1, not {pack}")
+        if head == "rotation" and height != width:
+            raise ValueError(f"model.head=rotation turns images, which needs square ones, not {height},{width}")
+        if head == "classes" and self.model.conditional:
+            raise ValueError("model.head=classes has a logit a class already: set model.conditional=false")
+        if head == "classes" and self.loss.name != "feature_matching":
+            raise ValueError("model.head=classes is trained by loss.name=feature_matching: set it")
+        if self.model.architecture == "improved_gan" and head != "classes":
+            raise ValueError("model.architecture=improved_gan has a logit a class: set model.head=classes")
 
     def _check_regularisation(self) -> None:
         height, width = self.data.image_size

@@ -1,12 +1,14 @@
 """A trained pair: sample from it, look through its discriminator. Imports config, models and runtime."""
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -30,7 +32,7 @@ class Gan:
     Attributes:
         program: modules and compiled functions.
         ema: the generator's averaged weights and statistics.
-        d: the discriminator's weights and statistics.
+        d: the discriminator's weights and statistics, averaged if the run averages them.
         class_names: of the labels, empty for unlabelled data.
         step: training steps done.
     """
@@ -108,11 +110,21 @@ class Gan:
         z = path.reshape(rows * columns, -1)  # [rows, columns, Z] -> [rows * columns, Z]
         return self.generate(z, labels if self.config.model.conditional else None)
 
-    def features(self, images: jax.Array | np.ndarray, batch_size: int = BATCH) -> dict[str, np.ndarray]:
+    def features(
+        self, images: jax.Array | np.ndarray, batch_size: int = BATCH, pool: int | None = None
+    ) -> dict[str, np.ndarray]:
         """Named intermediate tensors of the discriminator for images [N, *shape] in [-1, 1].
 
+        Args:
+            images: float32, any number; a batch is split over the pair's devices if they divide it.
+            batch_size: images at a time, over all devices.
+            pool: max-pools stages with more places than pool x pool to so many; None = leaves them as they are.
+
         Returns:
-            Arrays with leading axis N, one a stage, and "pooled" and "logits".
+            Arrays with leading axis N: "stage_1", "stage_2", ..., a vector "pooled" [N, C] and "logits" [N].
+
+        Raises:
+            InputError: the discriminator judges packs, or images of another shape.
         """
         if self.config.model.pack > 1:
             raise InputError(
@@ -123,6 +135,7 @@ class Gan:
 
         def criticise(batch: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
             logits, named = self.program.criticise(self.d, batch, labels)
+            named = named if pool is None else _pooled(named, pool)
             return {name: np.asarray(array) for name, array in {**named, "logits": logits}.items()}
 
         found: dict[str, np.ndarray] = in_batches(criticise, images, np.zeros(len(images), np.int32), size=batch_size)
@@ -169,9 +182,24 @@ class Gan:
         return images
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def _pooled(named: dict[str, jax.Array], side: int) -> dict[str, jax.Array]:
+    """Feature maps [N, H, W, C] as the maxima of side x side parts that cover them, where there are more places."""
+
+    def pool(maps: jax.Array, axis: int) -> jax.Array:
+        size = maps.shape[axis]
+        if size <= side:
+            return maps
+        spans = [(size * i // side, -(-size * (i + 1) // side)) for i in range(side)]
+        return jnp.stack([jax.lax.slice_in_dim(maps, *span, axis=axis).max(axis) for span in spans], axis)
+
+    return {name: pool(pool(array, 1), 2) if array.ndim == 4 else array for name, array in named.items()}
+
+
 def from_state(program: Program, state: State, class_names: Sequence[str]) -> Gan:
     """The pair that a training state holds; a view, valid until the state is donated."""
-    return Gan(program, state.ema, state.d, tuple(class_names), int(state.step))
+    d = state.d if state.d_ema is None else Net(state.d_ema.params, state.d_ema.stats, ())
+    return Gan(program, state.ema, d, tuple(class_names), int(state.step))
 
 
 def load(
@@ -194,9 +222,8 @@ def load(
     if which not in ("newest", "best") and not which.isdecimal():
         raise InputError(f"--checkpoint={which} must be newest, best or a step number")
     workdir = plain_folder(workdir)
-    config, shape, num_classes, class_names = together(lambda: _facts(workdir))
-    program = make_program(config, shape, num_classes, make_mesh(jax.local_devices()[:1]))
-    program = program.on_mesh(mesh) if mesh else program  # any number of devices serves here
+    program, class_names = open_program(workdir, mesh, make_program)
+    config = program.config
     with Checkpoints(workdir / CHECKPOINTS, keep=config.log.keep, settings=fixed_settings(config)) as checkpoints:
         if which == "newest":
             restored = checkpoints.restore_newest(program.abstract_state)
@@ -205,6 +232,19 @@ def load(
     if restored is None:
         raise InputError(f"{workdir} holds no checkpoint yet: run gan_jax.main on it")
     return from_state(program, restored[0], class_names)
+
+
+def open_program(
+    workdir: Path, mesh: Mesh | None = None, make_program: Callable[..., Program] = build
+) -> tuple[Program, tuple[str, ...]]:
+    """The program of a run and the names of its classes, without weights.
+
+    Raises:
+        InputError: no such run.
+    """
+    config, shape, num_classes, class_names = together(lambda: _facts(workdir))
+    program = make_program(config, shape, num_classes, make_mesh(jax.local_devices()[:1]))
+    return program.on_mesh(mesh) if mesh else program, class_names  # any number of devices serves here
 
 
 def _facts(workdir: Path) -> tuple[config_lib.Config, tuple[int, ...], int, tuple[str, ...]]:

@@ -28,7 +28,7 @@ from gan_jax.runtime.mesh import batch_sharding, replicated, shard_batch
 
 # Steps a call for networks without convolutions, whose step is shorter than a call from Python.
 # Convolutions in a loop body are ten times slower on CPU (jax-ml/jax#12868).
-STEPS_PER_DISPATCH = {"mlp": 20}
+STEPS_PER_DISPATCH = {"mlp": 20, "improved_gan": 20}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,11 @@ class Program:
 
         def fresh(seed: jax.Array) -> State:
             state = init_state(self.g, self.d, config.optimizer, seen, config.model.latent_size, seed)
-            return state.replace(running=initial(config))
+            state = state.replace(running=initial(config))
+            if config.d_ema_half_life:
+                # A copy: donated buffers must not be shared with d.
+                state = state.replace(d_ema=Average(*jax.tree.map(jnp.copy, (state.d.params, state.d.stats))))
+            return state
 
         return fresh
 

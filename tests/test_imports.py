@@ -27,6 +27,7 @@ ROOMS = {
     "theory": BASE | {"adversarial"},
     "gan": BASE | {"adversarial", "inversion", "latents", "program", "runtime"},
     "exporting": BASE | {"exported", "gan", "models", "runtime"},
+    "recognition": BASE | {"adversarial", "data", "gan", "metrics", "models", "program", "runtime"},
     "sampling": BASE | {"gan", "runtime"},
     "inspection": BASE | {"data", "program", "runtime"},
     "studio": BASE | {"data", "gan", "latents", "runtime"},
@@ -44,13 +45,14 @@ ROOMS = {
         "models",
         "population",
         "program",
+        "recognition",
         "runtime",
         "search",
         "theory",
         "training",
     },
 }
-DOORWAYS = {"main", "sample", "evaluate", "export", "features", "playground", "report", "tune"}
+DOORWAYS = {"main", "sample", "evaluate", "export", "features", "playground", "recognize", "report", "tune"}
 
 
 def room(path: pathlib.Path) -> str:

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 
 from gan_jax.adversarial import ada, penalties
 from gan_jax.adversarial.diffaugment import diffaugment
-from gan_jax.adversarial.losses import LOSSES, Loss, confidence
+from gan_jax.adversarial.losses import LOSSES, Loss, confidence, matching
 from gan_jax.adversarial.packing import interleave, pack
 from gan_jax.adversarial.running import blended
 from gan_jax.adversarial.state import Net
+from gan_jax.adversarial.tasks import TASKS, Task
 from gan_jax.adversarial.vitals import logit_signs
-from gan_jax.config import Config, Schedule
+from gan_jax.config import AugmentConfig, Config, Schedule
 from gan_jax.errors import InputError
 
 Tree = Any
@@ -96,16 +97,46 @@ class Game:
         self, net: Net, key: jax.Array, images: jax.Array, labels: jax.Array, hyper: Metrics
     ) -> tuple[jax.Array, Tree]:
         """Logits [b / pack] of augmented images in training mode, and the discriminator's new statistics."""
+        logits, _, stats = self.look(net, key, images, labels, hyper)
+        return logits, stats
+
+    def look(
+        self, net: Net, key: jax.Array, images: jax.Array, labels: jax.Array, hyper: Metrics
+    ) -> tuple[jax.Array, dict[str, jax.Array], Tree]:
+        """Logits and named features of augmented images in training mode, and the discriminator's new statistics."""
         known = labels if self.config.model.conditional else None
         variables = {"params": net.params, "batch_stats": net.stats}
         if self.config.augment.method != "none":
             augment_key, key = jax.random.split(key)
             images = self.augment(augment_key, images, hyper)
         images = pack(images, self.config.model.pack)
-        (logits, _), changed = self.d.apply(
+        (logits, features), changed = self.d.apply(
             variables, images, known, train=True, rngs={"dropout": key}, mutable=["batch_stats"]
         )
-        return logits, changed.get("batch_stats", {})
+        return logits, features, changed.get("batch_stats", {})
+
+    @property
+    def task(self) -> Task | None:
+        """The discriminator's second task, if it has one."""
+        return TASKS.get(self.config.model.head)
+
+    def learn(
+        self, task: Task, net: Net, key: jax.Array, images: jax.Array, labels: jax.Array, hyper: Metrics
+    ) -> tuple[jax.Array, jax.Array, Tree]:
+        """Loss of the second task, share of right answers, both [], and the discriminator's new statistics."""
+        ask_key, look_key = jax.random.split(key)
+        asked, answers = task.ask(ask_key, images, labels, self.shard)
+        # Plain images: the task changes them as it wants.
+        _, features, stats = self._plain.look(net, look_key, asked, jnp.resize(labels, (len(asked),)), hyper)
+        loss, right = task.loss(features["head"], answers, self.config.loss.temperature)
+        return loss, right, stats
+
+    @property
+    def _plain(self) -> "Game":
+        """The same game without augmentation."""
+        if self.config.augment.method == "none":
+            return self
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, augment=AugmentConfig()))
 
     def _logits(
         self, net: Net, key: jax.Array, images: jax.Array, labels: jax.Array, hyper: Metrics, penalise: bool
@@ -154,8 +185,9 @@ class Game:
         labels: jax.Array,
         hyper: Metrics,
         penalise: bool,
+        taught: tuple[jax.Array, jax.Array] | None = None,
     ) -> tuple[jax.Array, tuple[Tree, Metrics]]:
-        """The discriminator's loss: adversarial part plus penalties.
+        """The discriminator's loss: adversarial part plus penalties plus its second task, if it has one.
 
         Args:
             net: the discriminator.
@@ -165,6 +197,7 @@ class Game:
             labels: int32 [b] of real and fake alike.
             hyper: the scheduled numbers and `State.running`.
             penalise: whether penalties are due.
+            taught: images [b, ...] and labels [b] of the second task; None = the real ones.
 
         Returns:
             The scalar loss, and (new statistics, metrics).
@@ -201,6 +234,14 @@ class Game:
         for name, value in self._logit_penalties(net, logit_key, place_key, real, fake, labels, hyper, logits).items():
             metrics[name] = value
             total += hyper[name] * value
+        if task := self.task:
+            task_key = jax.random.fold_in(key, 1)
+            images, answers = taught or (real, labels)
+            value, metrics["head_right"], stats = self.learn(
+                task, net.replace(stats=stats), task_key, images, answers, hyper
+            )
+            metrics["head_loss"] = value
+            total += self.config.loss.head * value
         return total, (stats, metrics)
 
     def _logit_penalties(
@@ -235,6 +276,14 @@ class Game:
     ) -> jax.Array:
         """The generator's scalar loss for fakes [b, ...] under the discriminator `net`, whose statistics stay."""
         fake_key, real_key = jax.random.split(key)
-        fake_logits, _ = self.criticise(net, fake_key, fake, labels, hyper)
-        real_logits = self.criticise(net, real_key, real, labels, hyper)[0] if self.loss.pairs else fake_logits
-        return jnp.mean(self.loss.generator(real_logits, fake_logits))
+        fake_logits, fake_features, _ = self.look(net, fake_key, fake, labels, hyper)
+        real_logits, real_features = fake_logits, fake_features
+        if self.loss.pairs:
+            real_logits, real_features, _ = self.look(net, real_key, real, labels, hyper)
+        if self.loss.matches_features:
+            return matching(real_features["pooled"], fake_features["pooled"])
+        total = jnp.mean(self.loss.generator(real_logits, fake_logits))
+        if self.task and self.task.generated and self.config.loss.g_head:
+            task_key = jax.random.fold_in(key, 1)
+            total += self.config.loss.g_head * self.learn(self.task, net, task_key, fake, labels, hyper)[0]
+        return total

@@ -21,6 +21,7 @@ class Loss(NamedTuple):
     generator: Callable[[Logits, Logits], jax.Array]  # (real, fake) [B] -> [B]
     pairs: bool = False  # the generator's loss needs the real logits too
     undecided: float | None = 0.0  # logit of a discriminator that cannot tell; None: only differences have a meaning
+    matches_features: bool = False  # the generator looks at D's features in place of its logits, see `matching`
 
 
 def minimax(real: Logits, fake: Logits) -> jax.Array:
@@ -73,6 +74,19 @@ def relativistic_generator(real: Logits, fake: Logits) -> jax.Array:
     return softplus(real - fake)
 
 
+def matching(real: jax.Array, fake: jax.Array) -> jax.Array:
+    """Generator of feature matching (Salimans et al. 2016, section 3.1): squared distance of the mean features.
+
+    Args:
+        real: features of real images, float32 [B, F].
+        fake: of generated ones, float32 [B, F].
+
+    Returns:
+        float32 [], the mean over features, as in the authors' code.
+    """
+    return jnp.mean(jnp.square(jnp.mean(real, axis=0) - jnp.mean(fake, axis=0)))
+
+
 def article_squared_error(real: Logits, fake: Logits) -> jax.Array:
     """Discriminator of the article's listing: D(x)^2 + D(G(z))^2. Not adversarial.
 
@@ -107,5 +121,7 @@ LOSSES: dict[str, Loss] = {
     "hinge": Loss(hinge, critic_generator),
     "wasserstein": Loss(wasserstein, critic_generator, undecided=None),
     "relativistic": Loss(relativistic, relativistic_generator, pairs=True, undecided=None),
+    # The generator's entry serves where only logits are at hand, as in theory/; `Game.g_loss` matches features.
+    "feature_matching": Loss(minimax, nonsaturating_generator, pairs=True, matches_features=True),
     "article_squared_error": Loss(article_squared_error, article_squared_error_generator),
 }

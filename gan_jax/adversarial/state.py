@@ -22,7 +22,7 @@ class Net(struct.PyTreeNode):
 
 
 class Average(struct.PyTreeNode):
-    """Exponential moving average of the generator."""
+    """Exponential moving average of a network."""
 
     params: Tree
     stats: Tree
@@ -37,6 +37,7 @@ class State(struct.PyTreeNode):
     g: Net
     d: Net
     ema: Average
+    d_ema: Average | None = None  # of the discriminator, if config.d_ema_half_life is set
     running: dict[str, jax.Array] = struct.field(default_factory=dict)  # what regularisers remember, see running.py
 
 

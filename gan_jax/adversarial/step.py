@@ -19,6 +19,7 @@ from gan_jax.config import Config
 
 Tree = Any
 Batch = Mapping[str, jax.Array]
+Taught = tuple[jax.Array, jax.Array] | None  # images and labels of D's second task; None = the real ones
 
 
 def batches_per_step(config: Config) -> int:
@@ -45,6 +46,7 @@ def make_step(game: Game) -> Callable[..., tuple[State, Metrics]]:
     def step(state: State, batch: Batch, numbers: Batch | None = None) -> tuple[State, Metrics]:
         hyper = calmed(hyperparameters(config, state.step, numbers), state.rollbacks, config.watchdog.lr_factor)
         reals = [game.shard(to_float(images)) for images in batch["image"]]
+        taught = _taught(batch)
         labels = list(batch["label"]) if "label" in batch else [jnp.zeros(len(real), jnp.int32) for real in reals]
         # Derived, never stored: the same step draws the same noise before and after a resume.
         root = jax.random.fold_in(jax.random.key(renewed(state.seed, state.rollbacks)), state.step)
@@ -63,9 +65,8 @@ def make_step(game: Game) -> Callable[..., tuple[State, Metrics]]:
                     fake, g_stats = game.generate(g_net.params, g_net.stats, noise_key, labels[at])
                     g_net = g_net.replace(stats=g_stats)
                 due = (state.step * updates + update) % config.penalty.interval == 0
-                grads, d_stats, metrics = _d_gradients(
-                    game, d_net, d_key, reals[at], jax.lax.stop_gradient(fake), labels[at], hyper | running, due
-                )
+                examples = reals[at], jax.lax.stop_gradient(fake), labels[at]
+                grads, d_stats, metrics = _d_gradients(game, d_net, d_key, *examples, hyper | running, due, taught(at))
                 d_net = d_net.replace(stats=d_stats)
                 collected.append((grads, metrics))
             d_grads, metrics = _mean(collected)
@@ -97,15 +98,30 @@ def make_step(game: Game) -> Callable[..., tuple[State, Metrics]]:
         g_net = _descend(g_net, g_grads, adam(config.optimizer, hyper["g_lr"], hyper["beta2"], hyper["beta1"]))
 
         decay = ema_decay(config.images_per_step, hyper["ema_half_life"])
-        new = Average(g_net.params, g_net.stats)
-        ema = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.ema, new)
+        ema = _blend(state.ema, g_net, decay)
+        d_ema = state.d_ema
+        if d_ema is not None:
+            d_ema = _blend(d_ema, d_net, ema_decay(config.images_per_step, jnp.float32(config.d_ema_half_life)))
         metrics |= g_metrics | {"d_gradient": optax.tree.norm(d_grads), "g_gradient": optax.tree.norm(g_grads)}
         metrics |= {"d_lr": hyper["d_lr"], "g_lr": hyper["g_lr"]}
         if config.augment.method == "ada":
             metrics["augment_p"] = (hyper | running)["augment_p"]
-        return state.replace(step=state.step + 1, g=g_net, d=d_net, ema=ema, running=running), metrics
+        new = state.replace(step=state.step + 1, g=g_net, d=d_net, ema=ema, d_ema=d_ema, running=running)
+        return new, metrics
 
     return step
+
+
+def _taught(batch: Batch) -> Callable[[int], Taught]:
+    """Micro-batch number -> its labelled images, where a batch brings them apart from the unlabelled ones."""
+    if "known_image" not in batch:
+        return lambda at: None
+    return lambda at: (to_float(batch["known_image"][at]), batch["known_label"][at])
+
+
+def _blend(average: Average, net: Net, decay: jax.Array) -> Average:
+    new = Average(net.params, net.stats)
+    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, new)
 
 
 def _generate_with_pullback(game: Game, g_net: Net, key: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any, Net]:
@@ -127,13 +143,14 @@ def _d_gradients(
     labels: jax.Array,
     hyper: Metrics,
     due: jax.Array,
+    taught: Taught,
 ) -> tuple[Tree, Tree, Metrics]:
     """Gradients, new statistics and metrics of one micro-batch; lazy penalties only when due."""
 
     def gradients(penalise: bool) -> Callable[[Tree], tuple[Tree, Tree, Metrics]]:
         def run(params: Tree) -> tuple[Tree, Tree, Metrics]:
             def loss(params: Tree) -> tuple[jax.Array, tuple[Tree, Metrics]]:
-                return game.d_loss(net.replace(params=params), key, real, fake, labels, hyper, penalise)
+                return game.d_loss(net.replace(params=params), key, real, fake, labels, hyper, penalise, taught)
 
             grads, (stats, metrics) = jax.grad(loss, has_aux=True)(params)
             return grads, stats, metrics

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from gan_jax.config import ModelConfig
 from gan_jax.errors import InputError
-from gan_jax.models import article, dcgan, mlp, r3gan, resnet, stylegan2
+from gan_jax.models import article, dcgan, improved_gan, mlp, r3gan, resnet, stylegan2
+from gan_jax.models.heads import with_head
 from gan_jax.models.layers import check_image_size
 
 ARCHITECTURES: dict[str, ModuleType] = {
@@ -18,6 +19,7 @@ ARCHITECTURES: dict[str, ModuleType] = {
     "r3gan": r3gan,
     "stylegan2": stylegan2,
     "article": article,
+    "improved_gan": improved_gan,
 }
 
 
@@ -35,15 +37,23 @@ def build(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -> tupl
     Raises:
         InputError: the settings do not fit the data or one another.
     """
-    module = ARCHITECTURES[config.architecture]
-    _check_data(config, shape, num_classes)
+    module, g_module = ARCHITECTURES[config.architecture], ARCHITECTURES[config.g_architecture or config.architecture]
+    for name in {config.architecture, config.g_architecture or config.architecture}:
+        _check_data(name, config.conditional, shape, num_classes)
     common = {"num_classes": num_classes if config.conditional else 0, "dtype": jnp.dtype(config.dtype)}
     g = {"shape": shape, "latent_size": config.latent_size, "width": config.g_width, "blocks": config.blocks}
     g["signs"] = config.latent_signs
     d = {"width": config.d_width, "blocks": config.blocks, "norm": config.d_norm, "dropout": config.dropout}
     d |= {"minibatch_std": config.minibatch_std, "octaves": config.d_octaves}
+    if config.head == "classes":
+        if num_classes < 2:
+            raise InputError(
+                "config.model.head=classes needs labels: choose labelled data, or --config.model.head=none"
+            )
+        d["classes"] = num_classes
     _check_used(config)
-    return _make(module.Generator, g | common), _make(module.Discriminator, d | common)
+    critic = with_head(_make(module.Discriminator, d | common), config, num_classes)
+    return _make(g_module.Generator, g | common), critic
 
 
 def _make(network: type[nn.Module], settings: dict[str, Any]) -> nn.Module:
@@ -55,16 +65,16 @@ def _fields(network: type[nn.Module]) -> set[str]:
     return set(network.__dataclass_fields__)
 
 
-def _check_data(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -> None:
-    if config.conditional and num_classes < 1:
+def _check_data(architecture: str, conditional: bool, shape: tuple[int, ...], num_classes: int) -> None:
+    if conditional and num_classes < 1:
         raise InputError(
             "config.model.conditional=true needs labels: choose labelled data, or --config.model.conditional=false"
         )
-    if config.architecture == "mlp":
+    if architecture in ("mlp", "improved_gan"):
         return
     if len(shape) != 3:
-        raise InputError(f"config.model.architecture={config.architecture} needs images, the data are points: use mlp")
-    if config.architecture == "article" and shape[:2] != article.SIZE:
+        raise InputError(f"config.model.architecture={architecture} needs images, the data are points: use mlp")
+    if architecture == "article" and shape[:2] != article.SIZE:
         raise InputError(
             f"config.data.image_size={shape[0]},{shape[1]} does not fit config.model.architecture=article,"
             " which makes 28x28: choose dcgan"
@@ -74,7 +84,7 @@ def _check_data(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -
 
 def _check_used(config: ModelConfig) -> None:
     """A setting that the architecture would ignore must be left alone."""
-    module = ARCHITECTURES[config.architecture]
+    module, g_module = ARCHITECTURES[config.architecture], ARCHITECTURES[config.g_architecture or config.architecture]
     if config.d_norm not in module.D_NORMS:
         raise InputError(
             f"config.model.d_norm={config.d_norm} is not known to config.model.architecture={config.architecture}:"
@@ -82,10 +92,10 @@ def _check_used(config: ModelConfig) -> None:
         )
     default = ModelConfig()
     for name, network, field in (
-        ("g_width", module.Generator, "width"),
+        ("g_width", g_module.Generator, "width"),
         ("d_width", module.Discriminator, "width"),
-        ("blocks", module.Generator, "blocks"),
-        ("latent_signs", module.Generator, "signs"),
+        ("blocks", g_module.Generator if "blocks" in _fields(g_module.Generator) else module.Discriminator, "blocks"),
+        ("latent_signs", g_module.Generator, "signs"),
         ("d_octaves", module.Discriminator, "octaves"),
         ("dropout", module.Discriminator, "dropout"),
         ("minibatch_std", module.Discriminator, "minibatch_std"),
