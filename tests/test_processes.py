@@ -265,7 +265,7 @@ def test_local_script_starts_stops_and_reports(tmp_path: pathlib.Path) -> None:
     assert {stopped.stdout.readline()[0], stopped.stdout.readline()[0]} == {"0", "1"}
     stopped.send_signal(signal.SIGTERM)
     ((code, out, _),) = processes.finish([stopped])
-    assert code == 143 and sorted(out.splitlines()) == ["0 got TERM", "1 got TERM"]
+    assert code == 143 and {"0 got TERM", "1 got TERM"} <= set(out.splitlines())
     for arguments, settings, message in (
         ([], {}, "say how many"),
         (["2x"], {}, "say how many"),

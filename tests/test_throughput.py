@@ -73,7 +73,7 @@ def test_penalties_and_layers_are_measured():
 
 def test_a_step_is_split_by_layers():
     shares = operation_shares(tiny("dcgan").program(), 0)
-    assert {"g_up_1_percent", "d_conv_1_percent", "update_percent"} <= set(shares)
+    assert {"g_conv_percent", "d_conv_1_percent", "update_percent"} <= set(shares)
     assert shares["traced_ms"] > 0
     assert np.isclose(sum(value for name, value in shares.items() if name.endswith("_percent")), 100)
     assert owner('fusion(x), metadata={op_name="jit(step)/transpose(jvp(Generator))/up_1/cond/dot"}') == "g_up_1"

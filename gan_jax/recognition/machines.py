@@ -38,7 +38,7 @@ class KernelMachine:
             self._support: np.ndarray | None = features
             self._machine.fit(rbf_kernel(features, gamma=self._gamma), labels)
         else:
-            landmarks = Nystroem(gamma=self._gamma, n_components=_LANDMARKS, random_state=0)
+            landmarks = Nystroem(gamma=self._gamma, n_components=min(_LANDMARKS, len(features)), random_state=0)
             self._support = None
             self._machine = make_pipeline(landmarks, RidgeClassifier(alpha=1 / self._c)).fit(features, labels)
         return self

@@ -3,6 +3,7 @@
 Imports adversarial, data, gan, program, runtime and this room.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -95,7 +96,10 @@ def semi_supervised(config: Config, source: ArraySource, steps: int) -> Gan:
         steps: of the discriminator.
     """
     config = config.replace({"total_images": steps * config.images_per_step})
-    return train_on(build(config, source.shape, source.num_classes, make_mesh()), source)
+    # As many devices as share the batch evenly: the recipe names 100.
+    devices = jax.devices()
+    mesh = make_mesh(devices[: math.gcd(config.data.batch_size, len(devices))])
+    return train_on(build(config, source.shape, source.num_classes, mesh), source)
 
 
 def classes(gan: Gan, images: np.ndarray) -> np.ndarray:

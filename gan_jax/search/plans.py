@@ -6,6 +6,7 @@ the same decisions.
 
 import dataclasses
 import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -111,6 +112,14 @@ class Plan:
         steps, seconds = sum(sum(t.steps) for t in trials), sum(sum(t.seconds) for t in trials)
         over_steps = self.total_steps is not None and steps >= self.total_steps
         return over_steps or (self.total_seconds is not None and seconds >= self.total_seconds)
+
+    def fitting(self, trials: Sequence[Trial], stretch: int) -> int:
+        """How many trainings of a stretch, begun together, the budget of steps still lets begin."""
+        if self.total_steps is None:
+            return sys.maxsize
+        begin = self.marks[stretch - 1] if stretch else 0
+        left = self.total_steps - sum(sum(trial.steps) for trial in trials)
+        return max(1, -(-left // (self.marks[stretch] - begin)))
 
     def whole(self, trial: Trial) -> bool:
         """Whether a trial was trained to the end and is worth anything."""

@@ -88,8 +88,9 @@ def _take(
         if stint.stretch == first.stretch and structure(configure(trials[stint.trial], stint)) == common
     ]  # fmt: skip
     taken: list[Stint] = []
+    most = min(capacity(common), plan.fitting(trials, first.stretch))
     for stint in alike:
-        if len(taken) < capacity(common) and leases.claim(_lease(study, stint)):
+        if len(taken) < most and leases.claim(_lease(study, stint)):
             taken.append(stint)
     # What was decided before the lease was had may be done by now.
     trials = study.trials()
