@@ -367,6 +367,7 @@ def test_differences_have_scipys_interval() -> None:
     assert recognition_page.difference(ours, other) == f"+1.00 [{interval.low:+.2f}, {interval.high:+.2f}], 3 draws"
 
 
+@pytest.mark.slow
 def test_the_suite_runs_on_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path))
     protocol = suite.Protocol(
