@@ -146,7 +146,7 @@ def test_the_suite_compares_searches_at_equal_compute(tmp_path: Path, monkeypatc
     assert list(suite.arms) == ["default", "suggested", "random", "asha", "pbt"]
     found = {name: arm.run(0).metrics for name, arm in suite.arms.items()}
     assert found["random"]["steps"] == 2 * 64 and found["pbt"]["steps"] == 2 * 64
-    assert found["asha"]["steps"] >= 2 * 64
+    assert 2 * 64 <= found["asha"]["steps"] < 3 * 64
     assert found["random"]["share_to_random_best"] <= 100
     for name, metrics in found.items():
         assert np.isfinite(metrics["best_fid"]), name

@@ -177,6 +177,8 @@ def _promotions(plan: Plan, trials: Sequence[Trial], busy: Collection[int]) -> l
         found += [_onwards(t) for t in _ranked(entrants, rung)[: len(entrants) // plan.factor] if _waits(t, rung)]
     found += [_onwards(trial) for trial in trials if not trial.scores]
     full = plan.trials is not None and len(trials) >= plan.trials
+    if plan.spent(trials) and any(_waits(trial, len(trial.scores) - 1) for trial in trials if trial.scores):
+        found = []  # beyond the budget the one nearest to its end goes on, and no other
     if not found and not busy and (full or plan.spent(trials)) and not any(plan.whole(trial) for trial in trials):
         # Too few for a promotion by the rule, but a search must come to a result.
         waiting = [t for t in trials if 0 < len(t.scores) <= last and math.isfinite(t.last)]
