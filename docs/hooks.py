@@ -1,6 +1,6 @@
 """For MkDocs: pages that are made from files outside docs/, so that nothing is written twice.
 
-benchmarks/ and CHANGELOG.md are shown as they are; the table of settings is read from gan_jax/config.py.
+benchmarks/ and CHANGELOG.md are shown as they are; the table of settings is read from gan_jax/config/.
 """
 
 import ast
@@ -33,7 +33,7 @@ def on_files(files: Files, config: Any) -> Files:
         if path.suffix in (".md", ".png"):
             files.append(File.generated(config, f"benchmarks/{path.name}", abs_src_path=str(path)))
     files.append(File.generated(config, "changes.md", abs_src_path=str(root / "CHANGELOG.md")))
-    source = (root / "gan_jax" / "config.py").read_text()
+    source = "".join((root / "gan_jax" / "config" / name).read_text() for name in ("settings.py", "groups.py"))
     files.append(File.generated(config, "settings.md", content=settings_page(source)))
     return files
 
@@ -56,7 +56,7 @@ def settings_page(source: str) -> str:
         for field in classes["Config"].body
         if isinstance(field, ast.AnnAssign) and ast.unparse(field.annotation) in classes
     }
-    page = ["# Settings", "", "Every field of `gan_jax/config.py`: `--config.GROUP.FIELD=VALUE` on the command line."]
+    page = ["# Settings", "", "Every field of `gan_jax/config`: `--config.GROUP.FIELD=VALUE` on the command line."]
     page += ["Lengths and intervals count images seen.", ""]
     for name in ["Config", *(name for name in classes if name != "Config")]:
         prefix = f"{groups[name]}." if name in groups else ""
