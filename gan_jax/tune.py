@@ -10,6 +10,7 @@ from absl import flags
 from gan_jax import cli
 from gan_jax.config import load_config
 from gan_jax.errors import InputError
+from gan_jax.runtime.cores import split_cores
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("config", "", "the recipe to tune, e.g. --config=configs/digits.py; fields by --config.a.b=value")
@@ -29,6 +30,7 @@ def main() -> None:
         raise InputError("--budget and --trials both say when to stop: give one of them")
     config, workdir = load_config(cli.require("config"), cli.overrides()), cli.folder("workdir")
     cli.require_extra("tune", "optuna", "matplotlib")
+    split_cores()
     from gan_jax.search import findings
     from gan_jax.search.tuning import Request, parse_budget, tune
 

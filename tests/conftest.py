@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import pytest
 
+# XLA aborts a process whose devices wait 40 s for one another, which eight on a busy core may do.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_collective_call_terminate_timeout_seconds=800"
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 
