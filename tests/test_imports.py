@@ -28,6 +28,7 @@ ROOMS = {
     "gan": BASE | {"adversarial", "inversion", "latents", "program", "runtime"},
     "exporting": BASE | {"exported", "gan", "models", "runtime"},
     "recognition": BASE | {"adversarial", "data", "gan", "metrics", "models", "program", "runtime"},
+    "augmentation": BASE | {"adversarial", "data", "gan", "latents", "metrics", "models", "recognition", "runtime"},
     "sampling": BASE | {"gan", "runtime"},
     "inspection": BASE | {"data", "program", "runtime"},
     "studio": BASE | {"data", "gan", "latents", "runtime"},
@@ -38,6 +39,7 @@ ROOMS = {
     "benchmark": BASE
     | {
         "adversarial",
+        "augmentation",
         "data",
         "evaluation",
         "gan",
@@ -52,7 +54,8 @@ ROOMS = {
         "training",
     },
 }
-DOORWAYS = {"main", "sample", "evaluate", "export", "features", "playground", "recognize", "report", "tune"}
+DOORWAYS = {"augment", "label", "main", "sample", "evaluate", "export", "features", "playground", "recognize", "report"}
+DOORWAYS |= {"tune"}
 
 
 def room(path: pathlib.Path) -> str:

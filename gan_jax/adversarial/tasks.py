@@ -72,4 +72,7 @@ TASKS = {
     "rotation": Task(turn, classify, generated=True),  # SSGAN (Chen et al. 2019)
     "views": Task(look_twice, find_twin),  # as ContraD (Jeong & Shin 2021) teaches its trunk
     "classes": Task(give, classify),  # Salimans et al. 2016, section 5
+    # AC-GAN (Odena et al. 2017), but D learns the classes of real images alone: taught on bad early samples, too, it
+    # would learn to read what G writes instead of what images show.
+    "auxiliary": Task(give, classify, generated=True),
 }

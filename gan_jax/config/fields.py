@@ -11,7 +11,7 @@ Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Architecture = Literal["mlp", "dcgan", "resnet", "r3gan", "stylegan2", "article", "improved_gan"]
-Head = Literal["none", "rotation", "views", "classes"]
+Head = Literal["none", "rotation", "views", "classes", "auxiliary"]
 LossName = Literal[
     "minimax",
     "nonsaturating",

@@ -43,6 +43,7 @@ class DataConfig:
     residency: Literal["auto", "device", "stream"] = "auto"  # whole set on the device, or streamed
     resident_mb: Positive = 1024  # "auto" streams sets larger than this
     threads: Positive = 4  # threads that read and decode while streaming
+    balanced: bool = False  # every class is shown equally often in training, however rare; needs labels
     validation: Share = 0.0  # part of the training images held out of it, and scored against in place of the test split
 
     @model_validator(mode="after")
@@ -67,7 +68,7 @@ class ModelConfig:
     d_norm: Literal["none", "batch", "spectral"] = "none"  # normalisation in the discriminator
     d_octaves: Count = 0  # sines and cosines of its input that D sees (mlp), from 1/4 cycle a unit; 0 = none
     dropout: Share = 0.0  # dropout rate in the discriminator
-    conditional: bool = False  # class-conditional: embedding in G, projection in D; needs labels
+    conditional: bool = False  # class-conditional: embedding in G, projection in D (or head=auxiliary); needs labels
     pack: Positive = 1  # examples that D judges as one (PacGAN)
     minibatch_std: Count = 0  # examples a group whose spread D is shown; 0 = not shown
     head: Head = "none"  # second task of D, from which it learns features; see gan_jax/adversarial/tasks.py
@@ -92,7 +93,7 @@ class LossConfig:
 
     name: LossName = "nonsaturating"  # see gan_jax/adversarial/losses.py
     head: Annotated[float, Field(ge=0)] = 1.0  # weight of the task of model.head in D's loss
-    g_head: Annotated[float, Field(ge=0)] = 0.2  # of the same task in G's loss (model.head=rotation alone)
+    g_head: Annotated[float, Field(ge=0)] = 0.2  # of the same task in G's loss (model.head=rotation or auxiliary)
     temperature: Annotated[float, Field(gt=0)] = 0.2  # of model.head=views: divides the similarities
 
 

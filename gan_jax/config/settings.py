@@ -78,6 +78,10 @@ class Config:
             raise ValueError(f"model.head=rotation turns images, which needs square ones, not {height},{width}")
         if head == "classes" and self.model.conditional:
             raise ValueError("model.head=classes has a logit a class already: set model.conditional=false")
+        if head == "auxiliary" and not self.model.conditional:
+            raise ValueError("model.head=auxiliary teaches a class-conditional pair: set model.conditional=true")
+        if head == "auxiliary" and self.loss.name == "feature_matching":
+            raise ValueError("model.head=auxiliary does not reach G by loss.name=feature_matching: choose another")
         if head == "classes" and self.loss.name != "feature_matching":
             raise ValueError("model.head=classes is trained by loss.name=feature_matching: set it")
         if self.model.architecture == "improved_gan" and head != "classes":

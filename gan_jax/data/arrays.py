@@ -1,11 +1,13 @@
-"""What a source of examples is, and the one that holds its examples in memory. Imports NumPy only."""
+"""What a source of examples is, and the one that holds its examples in memory. Imports NumPy and errors only."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, Self
 
 import numpy as np
+
+from gan_jax.errors import InputError
 
 Batch = dict[str, np.ndarray]
 CHUNK = 256  # examples that one thread reads at a time when a set is loaded whole
@@ -159,8 +161,38 @@ def in_memory(source: Source, threads: int) -> ArraySource:
     """
     if isinstance(source, ArraySource):
         return source
-    starts = range(0, len(source), CHUNK)
-    with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(lambda start: source.read(np.arange(start, min(start + CHUNK, len(source)))), starts))
+    parts = _read_all(source, threads, lambda part: part)
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return ArraySource(arrays, source.num_classes, source.class_names, getattr(source, "skipped", 0))
+
+
+def balanced_rows(source: Source, threads: int) -> np.ndarray:
+    """Rows int64 [K * M] in which each of the K classes that occur comes as often as the commonest one, M times.
+
+    A rare class's examples are repeated in turn. Labels of a set that is not in memory are read with its images, once.
+
+    Args:
+        source: labelled.
+        threads: that read at the same time.
+
+    Raises:
+        InputError: the source has no labels.
+    """
+    if not source.num_classes:
+        raise InputError("config.data.balanced=true needs labels: choose labelled data, or leave it off")
+    labels = (
+        source.arrays["label"]
+        if isinstance(source, ArraySource)
+        else np.concatenate(_read_all(source, threads, lambda part: part["label"]))
+    )
+    most = np.bincount(labels).max()
+    return np.concatenate([np.resize(np.flatnonzero(labels == number), most) for number in np.unique(labels)])
+
+
+def _read_all(source: Source, threads: int, keep: Callable[[Batch], Any]) -> list[Any]:
+    """What `keep` takes of every part of a source, in order."""
+    starts = range(0, len(source), CHUNK)
+    with ThreadPoolExecutor(threads) as pool:
+        return list(
+            pool.map(lambda start: keep(source.read(np.arange(start, min(start + CHUNK, len(source))))), starts)
+        )

@@ -152,7 +152,9 @@ def _needed(folder: Path, split: str, kind: str) -> Path:
 
 
 def load_npz(path: Path, split: str, config: DataConfig) -> ArraySource:
-    """A NumPy archive: "images" and, if there are any, "labels", "test_images", "test_labels". Never unpickled.
+    """A NumPy archive: "images" and, if there are any, "labels", "test_images", "test_labels", "class_names".
+
+    Never unpickled.
 
     Args:
         path: the .npz file; images are uint8 [N, h, w] or [N, h, w, c] with c of 1, 3 or 4,
@@ -166,7 +168,8 @@ def load_npz(path: Path, split: str, config: DataConfig) -> ArraySource:
     if not path.is_file():
         raise InputError(f"config.data.path={path}: no such file: name an .npz file")
     image_key, label_key = ("images", "labels") if split == "train" else ("test_images", "test_labels")
-    arrays = _read_npz(path, (image_key, "labels", "test_labels"))
+    arrays = _read_npz(path, (image_key, "labels", "test_labels", "class_names"))
+    given = arrays.pop("class_names", None)
     images, labels = arrays[image_key], arrays.get(label_key)
     _check_images(path, image_key, images)
     if labels is None and arrays.keys() - {image_key}:
@@ -175,8 +178,13 @@ def load_npz(path: Path, split: str, config: DataConfig) -> ArraySource:
         raise InputError(f"{path}: {len(images)} {image_key} but {len(labels)} {label_key}: save as many")
     # Both splits count the classes of both, so that a small test set has the same number.
     classes = 1 + max((_last_class(path, key, arrays[key]) for key in arrays.keys() - {image_key}), default=-1)
+    names = tuple(str(number) for number in range(classes))
+    if given is not None and classes:
+        if given.dtype.kind != "U" or given.ndim != 1 or len(given) < classes or len(set(given)) < len(given):
+            raise InputError(f"{path}: 'class_names' must be {classes} different texts, one a class")
+        names = tuple(map(str, given))
     fitted = fit_array(images, config.image_size, config.channels, config.threads)
-    return labelled(fitted, labels, tuple(str(number) for number in range(classes)))
+    return labelled(fitted, labels, names)
 
 
 def npz_shape(path: Path) -> tuple[int, int, int]:

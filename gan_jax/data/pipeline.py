@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gan_jax.config import DataConfig
-from gan_jax.data.arrays import ArraySource, Batch, Source, in_memory
+from gan_jax.data.arrays import ArraySource, Batch, Source, balanced_rows, in_memory
 
 LAST_STEP = 2**60  # of a stream: never reached
 READ_AHEAD = 256 * 2**20  # bytes of batches that wait to be taken from a stream, if there are more than two
@@ -107,7 +107,8 @@ class Pipeline:
             source = in_memory(source, config.threads)
         self._source, self._threads, self._sharding = source, config.threads, sharding
         self._passes, self._batch = passes, batch
-        self._order = Order(seed, len(source))
+        self._rows = balanced_rows(source, config.threads) if config.balanced else np.arange(len(source))
+        self._order = Order(seed, len(self._rows))
         self._stream: Any = None
         self._expected = (-1, -1)  # step and steps of the call that the stream is ready for
         self.resident = False
@@ -139,7 +140,7 @@ class Pipeline:
             "image" [K P, b, *shape] and, if the source is labelled, "label" int32 [K P, b].
         """
         if self.resident:
-            rows = self._order(self._positions(step, steps)).astype(np.int32)
+            rows = self._rows[self._order(self._positions(step, steps))].astype(np.int32)
             return self._gather(self._arrays, _place(rows, self._sharding))
         if self._expected != (step, steps):
             self._restart(step, steps)
@@ -152,7 +153,7 @@ class Pipeline:
             self._stream.close()
         self._stream, self._expected = None, (-1, -1)
         self._order.close()
-        self._order = Order(seed, len(self._source))
+        self._order = Order(seed, len(self._rows))
 
     def close(self) -> None:
         """Ends the threads and lets the devices' memory go."""
@@ -189,7 +190,8 @@ class Pipeline:
     def _read(self, step: int, steps: int) -> Batch:
         """What the devices of this process need, [K P, local b, ...]."""
         positions = self._positions(step, steps)
-        local = self._order(np.concatenate([positions[:, start:stop] for start, stop in self._columns], axis=1))
+        mine = np.concatenate([positions[:, start:stop] for start, stop in self._columns], axis=1)
+        local = self._rows[self._order(mine)]
         batch = self._source.read(local.reshape(-1))  # [K P, local b] -> [K P local b]
         return {name: array.reshape(*local.shape, *array.shape[1:]) for name, array in batch.items()}
 

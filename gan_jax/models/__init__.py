@@ -52,7 +52,10 @@ def build(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -> tupl
             )
         d["classes"] = num_classes
     _check_used(config)
-    critic = with_head(_make(module.Discriminator, d | common), config, num_classes)
+    d |= common
+    if config.head == "auxiliary":
+        d["num_classes"] = 0  # the head knows of classes, D's logit does not
+    critic = with_head(_make(module.Discriminator, d), config, num_classes)
     return _make(g_module.Generator, g | common), critic
 
 

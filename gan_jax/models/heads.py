@@ -58,6 +58,8 @@ def with_head(d: nn.Module, config: ModelConfig, num_classes: int) -> nn.Module:
             return WithHead(d, _TURNS, dtype=dtype)
         case "views":
             return WithHead(d, _EMBEDDING, _HIDDEN, dtype=dtype)
+        case "auxiliary":
+            return WithHead(d, num_classes, dtype=dtype)
         case "classes" if config.architecture != "improved_gan":
             return WithHead(d, num_classes, judges=True, dtype=dtype)
     return d

@@ -1,0 +1,1 @@
+"""Generated images as training data for other models: labelled, filtered, written, scored."""

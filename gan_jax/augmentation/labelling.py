@@ -1,0 +1,151 @@
+"""Labels for images that have none, from the few that have one: what a class-conditional GAN can then be trained on.
+
+Imports config, data, recognition and this room.
+"""
+
+import dataclasses
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gan_jax.augmentation.classifier import Images, train_classifier
+from gan_jax.config import Config
+from gan_jax.data.arrays import in_memory
+from gan_jax.data.sources import load_source
+from gan_jax.errors import InputError
+from gan_jax.metrics.storage import write_bytes
+from gan_jax.recognition import semi
+from gan_jax.recognition.probe import balanced, load_labelled
+from gan_jax.runtime.files import writing
+
+SEMI: dict[str, Callable[..., Any]] = {"gan": semi.semi_supervised, "fixmatch": semi.fixmatch}
+METHODS = (*SEMI, "classifier")
+STEPS = {"gan": 3_000, "fixmatch": 3_000, "classifier": 1_000}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inferred:
+    """A label for every image.
+
+    Attributes:
+        labels: int32 [N]; of known images the given one.
+        confidence: float32 [N], the method's probability of that label; 1 for known ones.
+        known: bool [N], whether the label was given.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    known: np.ndarray
+
+
+def infer(
+    images: np.ndarray, rows: np.ndarray, labels: np.ndarray, classes: int, method: str, steps: int, seed: int
+) -> Inferred:
+    """Labels all images by what a few of them are.
+
+    Args:
+        images: uint8 [N, H, W, C].
+        rows: int [n], those whose label is given.
+        labels: int [n], these labels.
+        classes: K.
+        method: "gan": Improved-GAN, a discriminator with a logit a class that also sees all images; "fixmatch": the
+            same network without a generator, taught by its sure guesses; "classifier": a CNN that sees the n alone.
+        steps: of the training.
+        seed: of it.
+    """
+    known = np.zeros(len(images), bool)
+    known[rows] = True
+    if method == "classifier":
+        given = Images(images[rows], labels.astype(np.int32))
+        shares = train_classifier([(given, 1.0)], classes, steps, seed, classic=True).probabilities(images)
+    else:
+        source = semi.with_known(images, rows, labels, tuple(map(str, range(classes))))
+        height, width, channels = images.shape[1:]
+        size = {"data.image_size": (height, width), "data.channels": channels, "seed": seed}
+        gan = SEMI[method](Config().replace(semi.improved_gan(steps) | size), source, steps)
+        shares = np.asarray(jax.nn.softmax(semi.class_logits(gan, images)))
+    found = shares.argmax(axis=1).astype(np.int32)
+    confidence = shares.max(axis=1).astype(np.float32)
+    found[rows], confidence[rows] = labels, 1.0
+    return Inferred(found, confidence, known)
+
+
+def label_file(
+    config: Config,
+    out: str | Path,
+    *,
+    labels: int = 0,
+    unlabelled: str = "",
+    method: str = "gan",
+    steps: int = 0,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Writes an .npz whose every image has a label, given or inferred, for `config.data.source=npz`.
+
+    Arrays: images, labels, known, confidence, class_names, and test_images, test_labels as they were.
+
+    Args:
+        config: whose data are the labelled images.
+        out: the .npz.
+        labels: so many of their labels count as given, evenly drawn; the other images join the unlabelled. 0 = all.
+        unlabelled: a folder or an .npz of images without labels.
+        method: see `infer`.
+        steps: of the training; 0 = the method's own number.
+        seed: of the draw and the training.
+
+    Returns:
+        "known", "inferred": how many; "confidence": mean of the inferred; "right": percent of inferred labels that are
+        right, where labels were only set aside.
+
+    Raises:
+        InputError: there is nothing to label, or the images do not fit together.
+    """
+    out = Path(out)
+    if out.suffix != ".npz":
+        raise InputError(f"--out={out}: give a file that ends in .npz")
+    if method not in METHODS:
+        raise InputError(f"--method={method}: choose of {', '.join(METHODS)}")
+    data = load_labelled(config)
+    rows = balanced(data.labels, labels, seed) if labels else np.arange(len(data.labels))
+    images, truth = data.train, data.labels
+    if unlabelled:
+        source = "npz" if unlabelled.endswith(".npz") else "folder"
+        settings = config.replace({"data.source": source, "data.path": unlabelled}).data
+        more = in_memory(load_source(settings, "train"), config.data.threads).arrays["image"]
+        if more.shape[1:] != images.shape[1:]:
+            raise InputError(
+                f"--unlabelled={unlabelled}: images of {more.shape[1:]}, the labelled of {images.shape[1:]}"
+            )
+        images = np.concatenate([images, more])
+    if len(rows) == len(images):
+        raise InputError("every image has its label already: give --unlabelled=FOLDER, or keep few of them by --labels")
+    found = infer(images, rows, data.labels[rows], data.num_classes, method, steps or STEPS[method], seed)
+    with writing(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "images": images,
+        "labels": found.labels,
+        "known": found.known,
+        "confidence": found.confidence,
+        "class_names": np.array(data.class_names),
+        "test_images": data.test,
+        "test_labels": data.test_labels,
+    }
+    with writing(out):
+        write_bytes(out, _packed(arrays))
+    facts = {"known": float(found.known.sum()), "inferred": float((~found.known).sum())}
+    facts["confidence"] = float(found.confidence[~found.known].mean())
+    aside = ~found.known[: len(truth)]
+    if aside.any():
+        facts["right"] = float(100 * np.mean(found.labels[: len(truth)][aside] == truth[aside]))
+    return facts
+
+
+def _packed(arrays: dict[str, np.ndarray]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
