@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Config": "gan_jax.config",
     "InputError": "gan_jax.errors",
+    "augment": "gan_jax.augmentation.report",
     "Gan": "gan_jax.gan",
     "load": "gan_jax.gan",
     "load_classifier": "gan_jax.recognition.recogniser",
@@ -22,6 +23,7 @@ __all__ = [  # noqa: F822
     "Config",
     "Gan",
     "InputError",
+    "augment",
     "load",
     "load_classifier",
     "load_config",

@@ -18,6 +18,9 @@ from tiny import fill, tiny_config
 import gan_jax
 from gan_jax.augmentation import files, generation, labelling, provenance, report, scoring
 from gan_jax.augmentation.classifier import BATCH, Images, mixed_rows, train_classifier
+from gan_jax.benchmark import augmentation_page
+from gan_jax.benchmark.augmenting import Study
+from gan_jax.benchmark.suites import augmentation as suite
 from gan_jax.config import Config
 from gan_jax.data.arrays import ArraySource
 from gan_jax.data.pipeline import Pipeline
@@ -473,3 +476,45 @@ def test_the_doorway_of_labels(tmp_path: pathlib.Path, root: pathlib.Path) -> No
     assert "50 labels given, 1,387 inferred" in done.stdout and (tmp_path / "all.npz").exists()
     failed = subprocess.run([*line, "--out=all.txt"], capture_output=True, text=True, timeout=300)
     assert failed.returncode == 2 and failed.stderr.count("\n") == 1
+
+
+# ---------------------------------------------------------------- the suite
+
+
+def test_the_suite_runs_on_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, root: pathlib.Path) -> None:
+    monkeypatch.setenv("GAN_JAX_CACHE", str(tmp_path / "cache"))
+    small = {"model.g_width": 32, "model.d_width": 32, "log.samples_images": 0, "watchdog.class_share": 0.0}
+    study = Study(
+        changes=DIGITS | {"data.path": "", "total_images": 6_400} | small, sizes=("100", "longtail"), head=60,
+        steps=dict.fromkeys(("100", "longtail", "all"), 60), shares=(0.25, 0.5), validation=200, generated=300,
+        method="classifier", label_steps=60,
+    )  # fmt: skip
+    made = suite.make_suite(study)
+    common = {f"{regime}_{size}" for regime in ("open", "closed") for size in ("100", "longtail")}
+    named = {f"{name}_{arm}" for name in common for arm in ("real", "classic", "generated", "both")}
+    assert named | {"cas", "open_100_pseudo"} <= set(made.arms)
+    assert "closed_100_pseudo" not in made.arms
+    json.dumps(dict(made.protocol()))
+    records = []
+    for name, arm in made.arms.items():
+        json.dumps(dict(arm.recipe()))
+        records.append({"arm": name, "seed": 0, "metrics": dict(arm.run(0).metrics), "seconds": 1.0, "images": 0})
+    found = {record["arm"]: record["metrics"] for record in records}
+    assert found["open_100_classic"] == found["closed_100_classic"]  # no GAN took part
+    assert found["open_100_real"]["accuracy"] > 40 and found["cas"]["gap"] == pytest.approx(
+        found["cas"]["real_accuracy"] - found["cas"]["accuracy"]
+    )
+    both = found["open_100_both"]
+    assert both["share"] in (25, 50) and both[f"validation_{both['share']:.0f}"] == max(
+        both["validation_25"], both["validation_50"]
+    )
+    kept = study.real("longtail", 0).labels
+    assert np.bincount(kept).tolist() == [60, 36, 21, 12, 7, 4, 2, 1, 1, 1]
+    held = study.data["validation"]
+    assert len(held) == 200 and len(study.data["train"]) == 1_437 - 200
+    lines = augmentation_page.difference_table({"records": records})
+    assert any("one draw" in line for line in lines) and any("rarest 3" in line for line in lines)
+    assert len(augmentation_page.arm_table({"records": records}, "accuracy")) == 2 + 4
+    assert augmentation_page.verdict("+1.00 [+0.50, +1.50], 5 draws") == "helps"
+    assert augmentation_page.verdict("+1.00 [-0.50, +2.50], 5 draws") == "no difference shown"
+    assert augmentation_page.verdict("-1.00 [-1.50, -0.50], 5 draws") == "harms"

@@ -43,7 +43,12 @@ def build(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -> tupl
     common = {"num_classes": num_classes if config.conditional else 0, "dtype": jnp.dtype(config.dtype)}
     g = {"shape": shape, "latent_size": config.latent_size, "width": config.g_width, "blocks": config.blocks}
     g["signs"] = config.latent_signs
-    d = {"width": config.d_width, "blocks": config.blocks, "norm": config.d_norm, "dropout": config.dropout}
+    d: dict[str, Any] = {
+        "width": config.d_width,
+        "blocks": config.blocks,
+        "norm": config.d_norm,
+        "dropout": config.dropout,
+    }
     d |= {"minibatch_std": config.minibatch_std, "octaves": config.d_octaves}
     if config.head == "classes":
         if num_classes < 2:

@@ -2,6 +2,7 @@
 
 from gan_jax.benchmark.suite import Suite
 from gan_jax.benchmark.suites import (
+    augmentation,
     choices,
     digits,
     modes,
@@ -18,6 +19,7 @@ from gan_jax.benchmark.suites import (
 from gan_jax.errors import InputError
 
 _ALL = (
+    augmentation.SUITE,
     choices.SUITE,
     digits.SUITE,
     modes.SUITE,
