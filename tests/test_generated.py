@@ -396,9 +396,9 @@ def test_few_labels_become_many(tmp_path: pathlib.Path, digits: Labelled) -> Non
 @pytest.mark.parametrize("method", ["gan", "fixmatch"])
 def test_methods_that_see_all_images_know_the_given_labels(method: str, digits: Labelled) -> None:
     rows = np.concatenate([np.flatnonzero(digits.labels == number)[:10] for number in range(10)])
-    found = labelling.infer(digits.train, rows, digits.labels[rows], 10, method, 150, 0)
+    found = labelling.infer(digits.train, rows, digits.labels[rows], 10, method, 60, 0)
     np.testing.assert_array_equal(found.labels[rows], digits.labels[rows])
-    assert found.known.sum() == 100 and np.mean(found.labels == digits.labels) > 0.7
+    assert found.known.sum() == 100 and np.mean(found.labels == digits.labels) > 0.5
     assert (found.confidence[rows] == 1).all() and found.confidence.max() <= 1
 
 
@@ -434,22 +434,32 @@ def command(*words: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("changes", "text"),
     [
-        (["--filter=best", "--out=x"], "--filter=best"),
-        (["--format=tar", "--out=x"], "--format=tar"),
-        (["--format=npz", "--out=x"], "ends in .npz"),
-        (["--count=3", "--out=x"], "--count=3"),
-        (["--truncation=-1", "--out=x"], "--truncation"),
-        ([], "--out is missing"),
-        (["--from=none.json", "--out=x"], "--from=none.json"),
+        ({"chosen": "best"}, "--filter=best"),
+        ({"form": "tar"}, "--format=tar"),
+        ({"form": "npz"}, "ends in .npz"),
+        ({"form": "array_record", "out": "My-Set"}, "small letters"),
+        ({"count": 3}, "--count=3"),
+        ({"truncation": -1.0}, "--truncation"),
+        ({"checkpoint": "first"}, "--checkpoint=first"),
     ],
 )
-def test_bad_input_is_one_line(words: list[str], text: str, small_run: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_bad_input_writes_nothing(
+    changes: dict[str, Any], text: str, small_run: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    changes = {"scored": False, **changes}
+    with pytest.raises(InputError, match=text):
+        report.augment(small_run, tmp_path / changes.pop("out", "x"), **changes)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["--count=3", "--out=x"], [], ["--from=none.json", "--out=x"]])
+def test_bad_input_is_one_line(words: list[str], small_run: pathlib.Path, tmp_path: pathlib.Path) -> None:
     line = command("gan_jax.augment", f"--workdir={small_run}", "--noscore", *words)
     done = subprocess.run(line, capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and text in done.stderr, done.stderr
-    assert not list(tmp_path.iterdir())
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert (words[0] if words else "--out is missing") in done.stderr and not list(tmp_path.iterdir())
 
 
 def test_the_doorway_stops_at_once_and_goes_on(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -495,12 +505,14 @@ def test_the_suite_runs_on_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: pat
     assert named | {"cas", "open_100_pseudo"} <= set(made.arms)
     assert "closed_100_pseudo" not in made.arms
     json.dumps(dict(made.protocol()))
-    records = []
-    for name, arm in made.arms.items():
-        json.dumps(dict(arm.recipe()))
-        records.append({"arm": name, "seed": 0, "metrics": dict(arm.run(0).metrics), "seconds": 1.0, "images": 0})
+    assert all(json.dumps(dict(arm.recipe())) for arm in made.arms.values())
+    chosen = [name for name in made.arms if name.startswith(("cas", "open_100", "closed_longtail"))]
+    records = [
+        {"arm": name, "seed": 0, "metrics": dict(made.arms[name].run(0).metrics), "seconds": 1.0, "images": 0}
+        for name in chosen
+    ]
     found = {record["arm"]: record["metrics"] for record in records}
-    assert found["open_100_classic"] == found["closed_100_classic"]  # no GAN took part
+    assert made.arms["closed_100_classic"].run(0).metrics == found["open_100_classic"]  # no GAN took part
     assert found["open_100_real"]["accuracy"] > 40 and found["cas"]["gap"] == pytest.approx(
         found["cas"]["real_accuracy"] - found["cas"]["accuracy"]
     )
@@ -514,7 +526,7 @@ def test_the_suite_runs_on_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: pat
     assert len(held) == 200 and len(study.data["train"]) == 1_437 - 200
     lines = augmentation_page.difference_table({"records": records})
     assert any("one draw" in line for line in lines) and any("rarest 3" in line for line in lines)
-    assert len(augmentation_page.arm_table({"records": records}, "accuracy")) == 2 + 4
+    assert len(augmentation_page.arm_table({"records": records}, "accuracy")) == 2 + 2
     assert augmentation_page.verdict("+1.00 [+0.50, +1.50], 5 draws") == "helps"
     assert augmentation_page.verdict("+1.00 [-0.50, +2.50], 5 draws") == "no difference shown"
     assert augmentation_page.verdict("-1.00 [-1.50, -0.50], 5 draws") == "harms"
