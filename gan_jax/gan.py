@@ -16,7 +16,7 @@ from gan_jax import config as config_lib
 from gan_jax.adversarial.state import Average, Net, State
 from gan_jax.errors import InputError
 from gan_jax.inversion import Inversion, invert, principal_directions
-from gan_jax.latents import BATCH, draw_noise, great_circle, in_batches, resolve_labels
+from gan_jax.latents import BATCH, Drawing, in_batches
 from gan_jax.program import Program, build
 from gan_jax.runtime.agreement import together
 from gan_jax.runtime.checkpoint import Checkpoints
@@ -26,7 +26,7 @@ from gan_jax.runtime.workdir import CHECKPOINTS, CONFIG, DATASET, fixed_settings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Gan:
+class Gan(Drawing):
     """The averaged generator and the discriminator of a run.
 
     Attributes:
@@ -53,24 +53,6 @@ class Gan:
         """Of one example: (height, width, channels), or (2,) for points."""
         return self.program.shape
 
-    def latents(self, key: jax.Array, num: int, truncation: float | None = None) -> jax.Array:
-        """Noise z ~ N(0, I), float32 [num, latent_size].
-
-        Args:
-            key: a `jax.random.key`.
-            num: how many.
-            truncation: redraw components beyond +-truncation (Brock et al. 2019, section 3.1); None = never.
-        """
-        return draw_noise(key, num, self.config.model.latent_size, truncation)
-
-    def check_labels(self, labels: Sequence[int] | np.ndarray | None, num: int) -> np.ndarray:
-        """Labels int32 [num]: the given ones repeated in turn, or all classes in turn.
-
-        Raises:
-            InputError: labels for an unconditional generator, or out of range.
-        """
-        return resolve_labels(labels, num, self._sizes["classes"])
-
     def generate(
         self, z: jax.Array | np.ndarray, labels: np.ndarray | None = None, batch_size: int = BATCH
     ) -> jax.Array:
@@ -79,36 +61,6 @@ class Gan:
             self._generate, np.asarray(z), self.check_labels(labels, len(z)), size=batch_size
         )
         return images
-
-    def sample(
-        self,
-        key: jax.Array,
-        num: int,
-        labels: Sequence[int] | np.ndarray | None = None,
-        truncation: float | None = None,
-    ) -> jax.Array:
-        """Draws images, float32 [num, *shape] in [-1, 1] (toys: as the data).
-
-        Args:
-            key: a `jax.random.key`; the same key gives the same images.
-            num: how many.
-            labels: classes, repeated in turn; None = all classes in turn. Needs model.conditional.
-            truncation: see `latents`.
-        """
-        return self.generate(
-            self.latents(key, num, truncation), None if labels is None else self.check_labels(labels, num)
-        )
-
-    def interpolate(self, key: jax.Array, rows: int, columns: int) -> jax.Array:
-        """Images [rows * columns, *shape]: each row walks from one sample to another.
-
-        Along the great circle, see `latents.great_circle`.
-        """
-        ends = self.latents(key, 2 * rows).reshape(2, rows, -1)  # [2 * rows, Z] -> [2, rows, Z]
-        path = great_circle(ends[0], ends[1], columns)
-        labels = np.repeat(self.check_labels(None, rows), columns)
-        z = path.reshape(rows * columns, -1)  # [rows, columns, Z] -> [rows * columns, Z]
-        return self.generate(z, labels if self.config.model.conditional else None)
 
     def features(
         self, images: jax.Array | np.ndarray, batch_size: int = BATCH, pool: int | None = None

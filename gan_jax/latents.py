@@ -1,6 +1,7 @@
 """Noise, walks through it, and batches of it: what a generator is fed. Imports JAX and errors only."""
 
-from collections.abc import Callable
+import abc
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -97,3 +98,63 @@ def in_batches(call: Callable[..., Any], *arrays: np.ndarray, size: int = BATCH)
         return (np if isinstance(pieces[0], np.ndarray) else jnp).concatenate(pieces)[:num]
 
     return jax.tree.map(join, *parts)
+
+
+class Drawing(abc.ABC):
+    """What draws images from noise: a pair with the code that trained it (`gan_jax.Gan`) or without (`Exported`)."""
+
+    @property
+    @abc.abstractmethod
+    def _sizes(self) -> dict[str, int]:
+        """Of the generator: "latent_size", and "classes", 0 if it is unconditional."""
+
+    @abc.abstractmethod
+    def generate(self, z: jax.Array | np.ndarray, labels: np.ndarray | None = None) -> jax.Array:
+        """Images float32 [N, *shape] in [-1, 1] from noise [N, latent_size]."""
+
+    def latents(self, key: jax.Array, num: int, truncation: float | None = None) -> jax.Array:
+        """Noise z ~ N(0, I), float32 [num, latent_size].
+
+        Args:
+            key: a `jax.random.key`.
+            num: how many.
+            truncation: redraw components beyond +-truncation (Brock et al. 2019, section 3.1); None = never.
+        """
+        return draw_noise(key, num, self._sizes["latent_size"], truncation)
+
+    def check_labels(self, labels: Sequence[int] | np.ndarray | None, num: int) -> np.ndarray:
+        """Labels int32 [num]: the given ones repeated in turn, or all classes in turn.
+
+        Raises:
+            InputError: labels for an unconditional generator, or out of range.
+        """
+        return resolve_labels(labels, num, self._sizes["classes"])
+
+    def sample(
+        self,
+        key: jax.Array,
+        num: int,
+        labels: Sequence[int] | np.ndarray | None = None,
+        truncation: float | None = None,
+    ) -> jax.Array:
+        """Draws images, float32 [num, *shape] in [-1, 1] (toys: as the data).
+
+        Args:
+            key: a `jax.random.key`; the same key gives the same images.
+            num: how many.
+            labels: classes, repeated in turn; None = all classes in turn. Needs model.conditional.
+            truncation: see `latents`.
+        """
+        return self.generate(
+            self.latents(key, num, truncation), None if labels is None else self.check_labels(labels, num)
+        )
+
+    def interpolate(self, key: jax.Array, rows: int, columns: int) -> jax.Array:
+        """Images [rows * columns, *shape]: each row walks from one sample to another, in one class.
+
+        Along the great circle, see `latents.great_circle`.
+        """
+        ends = self.latents(key, 2 * rows).reshape(2, rows, -1)  # [2 * rows, Z] -> [2, rows, Z]
+        path = great_circle(ends[0], ends[1], columns)
+        labels = np.repeat(self.check_labels(None, rows), columns) if self._sizes["classes"] else None
+        return self.generate(path.reshape(rows * columns, -1), labels)  # [rows, columns, Z] -> [rows * columns, Z]

@@ -25,6 +25,8 @@ def main() -> None:
         for name, share in report.predict(workdir, FLAGS.predict):
             print(f"{name:20}{100 * share:8.2f} %")
         return
+    if FLAGS.task in ("probe", "detect"):
+        cli.require_extra("recognition", "skimage")  # histograms of gradients, which others are compared with
     part = report.recognize(
         workdir,
         FLAGS.task,

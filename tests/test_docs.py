@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 
 import jax
@@ -22,8 +23,18 @@ ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted((ROOT / "docs").glob("*.md"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FENCE = re.compile(r"^```([a-z]*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
-# Pages whose commands are all run, in order, in one folder; of other pages' commands the flags are checked.
-RUN = ("start.md", "own_images.md", "look.md")
+# Pages whose commands are run, in order, in one folder, and what that leaves, among other things.
+# Of the commands of other pages the flags are checked.
+RUN = {
+    "README.md": ("samples.npz", "walk.png", "generator/card.json", "runs/tune/best.py", "runs/photos/report.html"),
+    "start.md": ("grid.png",),
+    "own_images.md": ("runs/photos/report.html", "runs/mine/metrics.jsonl"),
+    "look.md": ("both.html",),
+    "recognition.md": ("runs/recognition/recognition.json", "runs/recognition/recogniser.npz"),
+    "tuning.md": ("runs/tune/tuning.md", "runs/best/metrics.jsonl"),
+}
+# Of these, tests of their own: they serve until Ctrl-C, or train for long whatever they are told.
+NOT_HERE = {"gan_jax.playground", "gan_jax.benchmark", "--task=detect"}
 # Programs that pages name and that this machine need not have.
 ELSEWHERE = {
     "apt-get",
@@ -44,6 +55,12 @@ TINY = [
     *("--config.total_images=2560", "--config.model.g_width=16", "--config.model.d_width=16"),
     *("--config.log.samples_images=1280", "--config.data.batch_size=32"),
 ]
+DIGITS = ["--config.data.source=digits", "--config.data.path=", "--config.data.image_size=8"]  # in place of larger sets
+SMALL = {
+    "gan_jax.evaluate": ["--num=200"],
+    "gan_jax.recognize": ["--label_seeds=1", "--labels=20", "--steps=20"],
+    "gan_jax.tune": [*TINY, *DIGITS, "--trials=2"],
+}
 
 
 def blocks(page: pathlib.Path, python: bool) -> list[str]:
@@ -98,6 +115,8 @@ def test_no_link_is_dead(page: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_name_what_there_is(page: pathlib.Path) -> None:
+    languages = {language for language, _ in FENCE.findall(page.read_text())}
+    assert languages <= {"", "sh", "bash", "python", "text"}, f"{page.name}: a block that no test would run"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras, markers = project["project"]["optional-dependencies"], project["tool"]["pytest"]["ini_options"]["markers"]
     for words in commands(page):
@@ -147,7 +166,15 @@ def folder(small_run: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) ->
         path = folder / "photos" / ("odd" if index % 2 else "even") / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[..., 0]).resize((90, 70)).save(path)
+    shutil.copy(path, folder / "shoe.png")
+    np.savez(folder / "mine.npz", images=images, labels=np.arange(80) % 10)
     return folder
+
+
+@pytest.fixture(scope="module")
+def ran() -> set[tuple[str, ...]]:
+    """Commands that a page before has run in the same folder."""
+    return set()
 
 
 @pytest.mark.docs
@@ -159,10 +186,17 @@ def test_python_blocks_run(
     from sybil.parsers.markdown import PythonCodeBlockParser
 
     monkeypatch.chdir(folder)
-    if not (folder / "generator").exists():
+    one = jax.devices()[:1]
+    if page.name == "look.md" and not (folder / "generator").exists():
         from gan_jax.exporting import export
 
         export(small_run, folder / "generator")
+    if page.name == "recognition.md":  # which speaks of a run and the classifier made from it
+        from gan_jax.recognition.report import recognize
+
+        tiny = [flag.removeprefix("--config.") for flag in (*TINY, *DIGITS)]
+        gan_jax.train(load_config("recognition", tiny), folder / "runs" / "recognition", devices=one)
+        recognize(folder / "runs" / "recognition", "probe", labels=[20], label_seeds=1)
     real = gan_jax.load_config
 
     def smaller(path: str, overrides: object = ()) -> gan_jax.Config:
@@ -175,7 +209,6 @@ def test_python_blocks_run(
 
     monkeypatch.setattr(gan_jax, "load_config", smaller, raising=False)
     whole_train = gan_jax.train
-    one = jax.devices()[:1]
     monkeypatch.setattr(
         gan_jax,
         "train",
@@ -196,28 +229,37 @@ def run(folder: pathlib.Path, words: list[str], timeout: int = 300) -> subproces
     )
 
 
+def smaller_command(words: list[str]) -> list[str]:
+    """A page's command with a few images, small networks and few trials; what it says itself stays."""
+    if words[0] == "gan_jax.main":
+        own = any(word.startswith(("--config=auto:", "--config=folder", "--config.data.source=npz")) for word in words)
+        small = TINY if own or "--config=runs/tune/best.py" in words else [*TINY, *DIGITS]
+        small = [*small, "--config.data.image_size=16"] if any("photos" in word for word in words) else small
+    else:
+        small = SMALL.get(words[0], [])
+    words = [word for word in words if not word.startswith("--budget=")]
+    return words + [flag for flag in small if flag.split("=")[0] not in {word.split("=")[0] for word in words}]
+
+
 @pytest.mark.docs
 @pytest.mark.parametrize("name", RUN)
-def test_a_page_s_commands_run_in_order(name: str, folder: pathlib.Path) -> None:
-    for words in modules(ROOT / "docs" / name):
-        if words[0] == "gan_jax.playground":
-            continue  # serves until Ctrl-C; tests/test_playground.py has it
-        if words[0] == "gan_jax.main":
-            (workdir,) = [word.removeprefix("--workdir=") for word in words if word.startswith("--workdir=")] or [
-                "none"
-            ]
-            if "--dry_run" not in words:
-                shutil.rmtree(folder / workdir, ignore_errors=True)
-            tiny = [flag for flag in TINY if flag.split("=")[0] not in {word.split("=")[0] for word in words}]
-            words = [*words, *tiny, *(["--config.data.image_size=16"] if "--config=folder" in words else [])]
-            if "--config.data.source=npz" in words:
-                rng = np.random.default_rng(0)
-                images = rng.integers(0, 256, (200, 8, 8, 1), np.uint8)
-                np.savez(folder / "mine.npz", images=images, labels=np.arange(200) % 10)
-        done = run(folder, words)
+def test_a_page_s_commands_run_in_order(name: str, folder: pathlib.Path, ran: set[tuple[str, ...]]) -> None:
+    (page,) = [page for page in PAGES if page.name == name]
+    for words in modules(page):
+        if NOT_HERE & {*words} or tuple(words) in ran:
+            continue
+        ran.add(tuple(words))
+        workdir = folder / next(
+            (w.removeprefix("--workdir=") for w in words if w.startswith("--workdir=")), "runs/photos"
+        )
+        if words[0] in ("gan_jax.main", "gan_jax.tune") and "--dry_run" not in words:
+            shutil.rmtree(workdir, ignore_errors=True)  # of another page, with other settings
+        start = time.monotonic()
+        done = run(folder, smaller_command(words))
+        print(f"{time.monotonic() - start:6.1f} s  {' '.join(words)}")
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stderr}"
-    made = {"start.md": "grid.png", "own_images.md": "runs/photos/report.html", "look.md": "both.html"}
-    assert (folder / made[name]).stat().st_size > 1000
+    for made in RUN[name]:
+        assert (folder / made).stat().st_size > 500, made
 
 
 @pytest.mark.docs

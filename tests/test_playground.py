@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +24,7 @@ from gan_jax.errors import InputError
 from gan_jax.gan import from_state
 from gan_jax.runtime.pictures import image_grid
 from gan_jax.studio.looking import Studio, open_studio
+from gan_jax.studio.page import wait_for_signal
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +96,19 @@ def test_bad_input_is_one_line(studio: Studio, files: pathlib.Path) -> None:
         Studio(from_state(program, program.init(np.uint32(0)), []))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_page_is_shown_until_a_signal_comes(number: signal.Signals) -> None:
+    former = signal.signal(number, signal.SIG_IGN)  # as for a job in the background
+    try:
+        waiting = threading.Thread(target=lambda: (time.sleep(0.2), os.kill(os.getpid(), number)))
+        waiting.start()
+        wait_for_signal()
+        waiting.join(timeout=10)
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, former)
+
+
 # ---------------------------------------------------------------------- in a browser
 
 
@@ -111,7 +127,10 @@ def address(small_run: pathlib.Path) -> Iterator[str]:
         assert found, said
         yield found[0]
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        try:
+            assert process.wait(timeout=60) == 0
+        finally:
+            process.kill()  # or the end of this block would wait for ever
 
 
 class Visitor:

@@ -14,7 +14,7 @@ import numpy as np
 from gan_jax.errors import InputError
 from gan_jax.exported.flat import reading_flatbuffers
 from gan_jax.exported.tensors import read_tensors
-from gan_jax.latents import BATCH, draw_noise, great_circle, in_batches, resolve_labels
+from gan_jax.latents import BATCH, Drawing, in_batches
 
 FORMAT = 1  # of the folder
 CARD = "card.json"
@@ -39,8 +39,8 @@ class Network:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Exported:
-    """A trained pair, with the calls of `gan_jax.Gan` that need no training code.
+class Exported(Drawing):
+    """A trained pair, with the calls of `gan_jax.Gan` that need no training code; the same keys draw the same images.
 
     Attributes:
         card: what was exported, as in card.json.
@@ -62,6 +62,10 @@ class Exported:
         """Of the labels, empty for unlabelled data."""
         return tuple(self.card["class_names"])
 
+    @property
+    def _sizes(self) -> dict[str, int]:
+        return {"latent_size": self.card["latent_size"], "classes": self.card["generator_classes"]}
+
     def generate(self, z: jax.Array | np.ndarray, labels: Sequence[int] | np.ndarray | None = None) -> jax.Array:
         """Images float32 [N, *shape] in [-1, 1] from noise [N, latent_size].
 
@@ -75,33 +79,8 @@ class Exported:
         noise = np.asarray(z, np.float32)
         if noise.ndim != 2 or noise.shape[1] != self.card["latent_size"] or not len(noise):
             raise InputError(f"z must have shape [N, {self.card['latent_size']}], not {list(noise.shape)}")
-        chosen = resolve_labels(labels, len(noise), self.card["generator_classes"])
-        images: jax.Array = in_batches(self.generator, noise, chosen)
+        images: jax.Array = in_batches(self.generator, noise, self.check_labels(labels, len(noise)))
         return images
-
-    def sample(
-        self,
-        key: jax.Array,
-        num: int,
-        labels: Sequence[int] | np.ndarray | None = None,
-        truncation: float | None = None,
-    ) -> jax.Array:
-        """Draws images, float32 [num, *shape] in [-1, 1]: those that `gan_jax.Gan.sample` draws with the same key.
-
-        Args:
-            key: a `jax.random.key`.
-            num: how many.
-            labels: see `generate`.
-            truncation: redraw noise beyond +-truncation; None = never.
-        """
-        return self.generate(draw_noise(key, num, self.card["latent_size"], truncation), labels)
-
-    def interpolate(self, key: jax.Array, rows: int, columns: int) -> jax.Array:
-        """Images [rows * columns, *shape]: each row walks from one sample to another along the great circle."""
-        ends = draw_noise(key, 2 * rows, self.card["latent_size"]).reshape(2, rows, -1)  # [2 * rows, Z] -> [2, rows, Z]
-        path = great_circle(ends[0], ends[1], columns).reshape(rows * columns, -1)
-        classes = self.card["generator_classes"]
-        return self.generate(path, np.repeat(resolve_labels(None, rows, classes), columns) if classes else None)
 
     def features(self, images: jax.Array | np.ndarray) -> dict[str, np.ndarray]:
         """Named intermediate tensors of the discriminator, and "logits", for images [N, *shape] in [-1, 1].

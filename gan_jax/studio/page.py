@@ -6,6 +6,7 @@ no scripts from elsewhere.
 
 import functools
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Callable
@@ -24,7 +25,7 @@ footer { display: none !important; }
 
 
 def serve(studio: Studio, title: str, host: str = "127.0.0.1", port: int | None = None) -> None:
-    """Shows the page until Ctrl-C.
+    """Shows the page until Ctrl-C or SIGTERM.
 
     Args:
         studio: the pair.
@@ -43,10 +44,17 @@ def serve(studio: Studio, title: str, host: str = "127.0.0.1", port: int | None 
         except OSError as error:
             raise InputError(f"--host={host} --port={port or 'any'}: {error}: choose another --port") from None
         print(f"open {address} (Ctrl-C ends)", flush=True)
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            page.close(verbose=False)
+        wait_for_signal()
+        page.close(verbose=False)
+
+
+def wait_for_signal() -> None:
+    """Waits for Ctrl-C or SIGTERM, also in the background, where shells have Ctrl-C ignored; the main thread's."""
+    came = threading.Event()
+    former = {number: signal.signal(number, lambda *_: came.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    came.wait()
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 def build(studio: Studio, title: str) -> Any:
