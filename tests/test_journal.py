@@ -58,7 +58,7 @@ def tensorboard(workdir: pathlib.Path) -> list[Event]:
 def test_measurements_and_events_are_lines_of_json(
     tmp_path: pathlib.Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["main.py", "--workdir=my runs/1"])
+    monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python3", "-m", "gan_jax.main", "--workdir=my runs/1"])
     with open_journal(tmp_path) as journal:
         journal.metrics(5, 50, {"d_loss": np.float32(0.1), "g_loss": jnp.float32("nan"), "kid": float("-inf")})
         journal.metrics(9, 90, {"d_loss": 1})
@@ -66,7 +66,7 @@ def test_measurements_and_events_are_lines_of_json(
     start, first, second, event = lines(tmp_path)
     assert start["event"] == "start" and start["step"] == 0 and start["devices"] == 8 and start["platform"] == "cpu"
     assert {"python", "jax", "flax", "gan_jax"} <= start["versions"].keys()
-    assert start["command"] == "main.py '--workdir=my runs/1'"
+    assert start["command"] == "python -m gan_jax.main '--workdir=my runs/1'"
     assert first["step"] == 5 and first["images"] == 50 and first["d_loss"] == float(np.float32(0.1))
     assert first["g_loss"] is None and first["kid"] is None
     assert "images_per_second" not in first and second["images_per_second"] > 0
@@ -205,13 +205,15 @@ def test_plain_progress_is_a_line_now_and_then_and_leaves_compiling_out(monkeypa
     file = io.StringIO()
     progress = Progress(1_000, file)
     for images in range(100, 1_200, 100):
-        progress.values({"d_loss": 0.123456})
+        progress.values({"d_loss": 0.123456, "d_gradient": 3.0})  # a line has no room for all
         progress.update(images)
+        if images == 500:
+            progress.values({"fid": 7.0})  # which stays until the next one
     progress.close()
     assert file.getvalue().splitlines() == [
         "400 of 1,000 images, 10 images/s, 0:01:00 left, d_loss 0.1235",
-        "700 of 1,000 images, 10 images/s, 0:00:30 left, d_loss 0.1235",
-        "1,000 of 1,000 images, 10 images/s, 0:00:00 left, d_loss 0.1235",
+        "700 of 1,000 images, 10 images/s, 0:00:30 left, d_loss 0.1235, fid 7",
+        "1,000 of 1,000 images, 10 images/s, 0:00:00 left, d_loss 0.1235, fid 7",
     ]
 
 

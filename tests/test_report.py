@@ -90,16 +90,28 @@ def test_the_page_needs_no_network(whole: str) -> None:
 def test_scores_and_recognition_appear_where_they_exist(small_run: pathlib.Path, tmp_path: pathlib.Path) -> None:
     run = shutil.copytree(small_run, tmp_path / "run")
     (run / "scores.json").write_text(json.dumps({"scores": {"fid": 3.25, "nn_ratio": 1.5}, "floor": {"fid": 0.125}}))
-    rows = [{"features": "ours", "labels": 100, "accuracy": 81.25}, {"features": "hog", "labels": 100, "kind": "rbf"}]
-    probe = {"step": 12, "accuracy": 90.5, "rows": rows, "confusion": [[1, 2], [3, 4]]}
-    (run / "recognition.json").write_text(json.dumps({"probe": probe, "other": 3}))
-    shutil.copy(run / "samples" / "step_00000012.png", run / "recognition_confusion.png")
+    rows = [
+        {"features": "ours", "labels": 100, "accuracy": 81.25, "seeds": [81.0, 81.5]},
+        {"features": "ours", "labels": 1000, "accuracy": 91.25},
+        {"features": "hog", "labels": 100, "kind": "rbf"},
+    ]
+    probe = {"step": 12, "accuracy": 90.5, "rows": rows, "confusion": [[1, 3], [0, 4]], "classes": ["cat", "<b>dog"]}
+    other = {"rows": [{"labels": 3, "accuracy": 1.0, "more": 2.0}], "confusion": [[1, 2]]}
+    (run / "recognition.json").write_text(json.dumps({"probe": probe, "other": other, "none": 3}))
+    for name in ("confusion", "neighbours"):
+        shutil.copy(run / "samples" / "step_00000012.png", run / f"recognition_{name}.png")
     found = Reader(write_report(run).read_text())
     assert "Scores" in found.headings and "fid 3.25 0.125" in found.text and "nn_ratio 1.5" in found.text
     assert "Recognition" in found.headings and "step 12, accuracy 90.5" in found.text
-    assert "features labels accuracy kind ours 100 81.25 hog 100 rbf" in found.text
+    # A column a number of labels, where there is one figure for each; else as it is.
+    assert "features kind accuracy, 100 labels accuracy, 1,000 labels ours 81.25 ± 0.35 91.25 hog rbf" in found.text
+    assert "labels accuracy more 3 1 2" in found.text
     text = (run / "report.html").read_text()
-    assert "confusion of run" in text and "nearest images of run" not in text
+    assert "cat <b>dog cat 1 3 <b>dog 0 4" in found.text and "--share: 75%" in text and "&lt;b&gt;dog" in text
+    assert "confusion of run" not in text and "nearest images of run" in text  # a table serves light and dark
+    del probe["confusion"]
+    (run / "recognition.json").write_text(json.dumps({"probe": probe}))
+    assert "confusion of run" in write_report(run).read_text()
     (run / "scores.json").write_text("[")
     assert "Scores" not in Reader(write_report(run).read_text()).headings
 

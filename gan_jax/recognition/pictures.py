@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from gan_jax.metrics.pairwise import nearest, shift_of, shifted
 from gan_jax.runtime.pictures import image_grid
 
-_CELL, _MARGIN = 44, 120  # pixels
+_CELL, _MARGIN, _TEXT = 44, 140, 14  # pixels
+_FULL = np.array([11, 98, 196])  # colour of a whole row in one cell
 
 
 def confusion(true: np.ndarray, said: np.ndarray, classes: int) -> np.ndarray:
@@ -22,19 +23,20 @@ def draw_confusion(table: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
     """A picture uint8 [H, W, 3]: true classes downwards, answers across, darker the larger the share of the row."""
     count = len(table)
     picture = Image.new("RGB", (_MARGIN + count * _CELL + 10, _MARGIN + count * _CELL + 10), "white")
-    draw = ImageDraw.Draw(picture)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_TEXT)
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     for row in range(count):
-        draw.text((6, _MARGIN + row * _CELL + _CELL // 3), class_names[row][:18], fill="black")
-        head = Image.new("RGB", (_MARGIN - 10, 14), "white")  # written upwards
-        ImageDraw.Draw(head).text((0, 0), class_names[row][:18], fill="black")
+        draw.text((6, _MARGIN + row * _CELL + _CELL // 3), class_names[row][:18], fill="black", font=font)
+        head = Image.new("RGB", (_MARGIN - 10, _TEXT + 4), "white")  # written upwards
+        ImageDraw.Draw(head).text((0, 0), class_names[row][:18], fill="black", font=font)
         picture.paste(head.rotate(90, expand=True), (_MARGIN + row * _CELL + _CELL // 3, 5))
         for column in range(count):
             left, top = _MARGIN + column * _CELL, _MARGIN + row * _CELL
-            shade = int(255 * (1 - shares[row, column]))
-            draw.rectangle((left, top, left + _CELL - 2, top + _CELL - 2), fill=(shade, shade, 255))
-            ink = "white" if shade < 128 else "black"
-            draw.text((left + 6, top + _CELL // 3), str(table[row, column]), fill=ink)
+            share = shares[row, column]
+            shade = tuple(int(part) for part in share * _FULL + (1 - share) * 255)
+            draw.rectangle((left, top, left + _CELL - 2, top + _CELL - 2), fill=shade)
+            ink = "white" if share > 0.5 else "black"
+            draw.text((left + 6, top + _CELL // 3), str(table[row, column]), fill=ink, font=font)
     return np.asarray(picture)
 
 

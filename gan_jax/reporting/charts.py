@@ -122,6 +122,7 @@ def _svg(title: str, curves: Sequence[tuple[str, tuple[list[int], list[float]]]]
             axes.set_yscale("log")
         if len(curves) > 1:
             axes.legend(frameon=False, fontsize=8, loc="best")
+        figure.draw_without_rendering()  # settles ticks, whose number and length depend on the room they leave
         buffer = io.StringIO()
         figure.savefig(
             buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))

@@ -15,6 +15,8 @@ from gan_jax.errors import InputError
 from gan_jax.gan import Gan, load
 from gan_jax.reporting import views
 from gan_jax.reporting.charts import charts
+from gan_jax.reporting.recognition import Task, tasks
+from gan_jax.reporting.recognition import text as _text
 from gan_jax.runtime.files import plain_folder, write_atomically, writing
 from gan_jax.runtime.history import History, read_history
 from gan_jax.runtime.workdir import CONFIG, flat_settings
@@ -23,16 +25,6 @@ SAMPLES = "samples"
 SCORES = "scores.json"  # by gan_jax.evaluate
 RECOGNITION = "recognition.json"  # results by task: facts, and "rows" that make a table
 RECOGNITION_PICTURES = {"confusion": "recognition_confusion.png", "nearest images": "recognition_neighbours.png"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What a run recognises: one part of recognition.json."""
-
-    name: str
-    facts: list[tuple[str, str]]
-    columns: list[str]
-    rows: list[list[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +157,9 @@ def gather(workdir: Path, name: str, history: History, checkpoint: str = "newest
                 near = views.neighbours(gan, seed)
             except InputError as error:
                 missing["neighbours"] = str(error)
+    recognised = tasks(_json(workdir / RECOGNITION))
+    drawn = any(task.confusion for task in recognised)  # on the page, in its own colours
+    shown = [name for name in RECOGNITION_PICTURES if not (drawn and name == "confusion")]
     return Run(
         name=name,
         workdir=workdir,
@@ -178,8 +173,8 @@ def gather(workdir: Path, name: str, history: History, checkpoint: str = "newest
         neighbours=near,
         missing=missing,
         scores=_scores(workdir / SCORES),
-        recognition=_tasks(_json(workdir / RECOGNITION)),
-        recognition_pictures=views.pictures(workdir, RECOGNITION_PICTURES),
+        recognition=recognised,
+        recognition_pictures=views.pictures(workdir, {name: RECOGNITION_PICTURES[name] for name in shown}),
     )
 
 
@@ -237,25 +232,3 @@ def _scores(path: Path) -> list[tuple[str, str, str]]:
     return [
         (name, _text(value), _text(floor[name]) if name in floor else "") for name, value in found["scores"].items()
     ]
-
-
-def _tasks(found: Any) -> list[Task]:
-    """Results of recognition; what has another form is left out, and so are matrices, which pictures show."""
-    tasks = []
-    for name, part in found.items() if isinstance(found, Mapping) else ():
-        if not isinstance(part, Mapping):
-            continue
-        listed = part.get("rows")
-        rows = [row for row in listed if isinstance(row, Mapping)] if isinstance(listed, list) else []
-        columns = list(dict.fromkeys(str(column) for row in rows for column in row))
-        facts = [(str(fact), _text(value)) for fact, value in part.items() if isinstance(value, (int, float, str))]
-        tasks.append(Task(str(name), facts, columns, [[_text(row.get(column)) for column in columns] for row in rows]))
-    return tasks
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value)) or "none"
-    return "" if value is None else str(value)

@@ -218,8 +218,14 @@ def _environment() -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "processes": jax.process_count(),
-        "command": shlex.join(sys.argv),
+        "command": _command(),
     }
+
+
+def _command() -> str:
+    """The line that started this process, as a person would type it."""
+    by_name = sys.orig_argv[1:2] == ["-m"]  # python -m gan_jax.main ..., whose first argument is a path by now
+    return shlex.join(["python", *sys.orig_argv[1:]] if by_name else sys.argv)
 
 
 def _line(error: Exception) -> str:

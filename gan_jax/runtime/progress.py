@@ -9,6 +9,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 _EVERY = 30.0  # seconds between plain lines
+_SHOWN = ("d_loss", "g_loss", "fid", "coverage", "modes", "high_quality")  # a line has room for few
 
 
 class Progress:
@@ -26,7 +27,8 @@ class Progress:
         self._bar: tqdm | None = None
         self._first: tuple[float, int] | None = None
         self._said = (0.0, 0)  # time and images of the last plain line
-        self._values = ""
+        self._latest: dict[str, float] = {}
+        self._values = ""  # the same as text
 
     def update(self, images: int) -> None:
         """Shows that `images` have been seen since the beginning of the run."""
@@ -44,9 +46,9 @@ class Progress:
             self.say(self._line(now, images))
 
     def values(self, values: Mapping[str, float]) -> None:
-        """Shows metrics beside the progress."""
-        shown = {name: f"{value:.4g}" for name, value in values.items()}
-        self._values = ", ".join(f"{name} {value}" for name, value in shown.items())
+        """Shows the newest losses and scores beside the progress; metrics.jsonl has all that is measured."""
+        self._latest |= {name: values[name] for name in _SHOWN if name in values}
+        self._values = ", ".join(f"{name} {value:.4g}" for name, value in self._latest.items())
         if self._bar is not None:
             self._bar.set_postfix_str(self._values)
 
