@@ -28,6 +28,7 @@ from gan_jax.metrics.pca import fit_pca
 from gan_jax.metrics.reference import ReferenceKey, cache_folder, cached_arrays, fingerprint
 from gan_jax.metrics.scores import class_shares, classifier_score
 from gan_jax.metrics.storage import write_bytes
+from gan_jax.metrics.text import word_scores
 from gan_jax.runtime.agreement import (
     arrays_from_first,
     bytes_from_first,
@@ -38,12 +39,15 @@ from gan_jax.runtime.agreement import (
 )
 from gan_jax.runtime.files import plain_folder, writing
 from gan_jax.runtime.mesh import batch_sharding, make_mesh
-from gan_jax.runtime.pictures import to_uint8
+from gan_jax.runtime.pictures import as_data
+from gan_jax.runtime.traces import spell
 from gan_jax.runtime.workdir import CONFIG
 
 IMAGE_METRICS = ("fid", "kid", "prdc", "score", "classes", "memorisation")
 POINT_METRICS = ("modes",)
 POINT_SETS = ("ring", "grid")
+WORD_METRICS = ("words",)
+WORD_SETS = ("words",)
 TRAINING_METRICS = ("fid", "prdc", "classes")  # cheap enough to follow a run
 POINTS = 2_500  # samples of PacGAN's protocol
 _CLASSIFIER_SEED = 0
@@ -55,8 +59,9 @@ class Judge:
 
     Attributes:
         network: the feature network.
-        train: real training images, uint8 [M, H, W, C], for the floor and the memorisation check.
-        held_out: real images that samples are compared with, uint8 [N, H, W, C]: the test split, or the part of the
+        train: real training images, uint8 [M, H, W, C], or signals, float32 [M, L, C], for the floor and the
+            memorisation check.
+        held_out: real ones that samples are compared with, [N, ...]: the test split, or the part of the
             training images that `config.data.validation` holds out.
         sharding: splits batches over devices; None = one device.
     """
@@ -70,7 +75,7 @@ class Judge:
         """Scores of samples against as many held-out images.
 
         Args:
-            images: uint8 [N, H, W, C].
+            images: uint8 [N, H, W, C], or signals float32 [N, L, C].
             metrics: of `IMAGE_METRICS`.
 
         Returns:
@@ -133,6 +138,28 @@ class Judge:
             count=len(self.held_out),
             kind=kind,
         )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WordJudge:
+    """Real words that generated ones are compared with.
+
+    Attributes:
+        train: words that the generator sees.
+        held_out: words of the test split, or of what `config.data.validation` holds out.
+        length: letters of a word with its blanks.
+    """
+
+    train: list[str]
+    held_out: list[str]
+    length: int
+
+    def scores(self, samples: np.ndarray) -> dict[str, float]:
+        """`text.word_scores` of one-hot letters [N, L, 27], and "count"."""
+        return {"count": len(samples), **word_scores(spell(samples), self.train, self.held_out, self.length)}
+
+
+AnyJudge = Judge | ToySource | WordJudge
 
 
 def make_judge(
@@ -225,13 +252,13 @@ def score_points(points: np.ndarray, source: ToySource) -> dict[str, float]:
 
 
 def score_gan(
-    gan: Gan, judge: Judge | ToySource, count: int, metrics: Sequence[str] | None = None, seed: int = 0
+    gan: Gan, judge: AnyJudge, count: int, metrics: Sequence[str] | None = None, seed: int = 0
 ) -> dict[str, float]:
     """Scores of fresh samples of a pair.
 
     Args:
         gan: the pair.
-        judge: what images or points are compared with, see `judge_for`.
+        judge: what samples are compared with, see `judge_for`.
         count: samples; toy sets take 2,500, as PacGAN does.
         metrics: None = all that fit the data.
         seed: of the noise.
@@ -243,10 +270,13 @@ def score_gan(
     if isinstance(judge, ToySource):
         check_metrics(metrics or POINT_METRICS, POINT_METRICS)
         return score_points(np.asarray(gan.sample(key, POINTS)), judge)
-    return judge.scores(to_uint8(np.asarray(gan.sample(key, count))), metrics or IMAGE_METRICS)
+    if isinstance(judge, WordJudge):
+        check_metrics(metrics or WORD_METRICS, WORD_METRICS)
+        return judge.scores(np.asarray(gan.sample(key, count)))
+    return judge.scores(as_data(np.asarray(gan.sample(key, count))), metrics or IMAGE_METRICS)
 
 
-def judge_for(config: Config, sharding: NamedSharding | None = None) -> Judge | ToySource:
+def judge_for(config: Config, sharding: NamedSharding | None = None) -> AnyJudge:
     """What samples of a run are compared with.
 
     Raises:
@@ -256,6 +286,10 @@ def judge_for(config: Config, sharding: NamedSharding | None = None) -> Judge | 
         source = load_source(config.data, "test", config.seed)
         assert isinstance(source, ToySource)
         return source
+    if config.data.source in WORD_SETS:
+        held_out = load_source(config.data, "validation" if config.data.validation else "test", config.seed)
+        train, other = (spell(_all(source)["image"]) for source in (load_source(config.data, "train"), held_out))
+        return WordJudge(train, other, held_out.shape[0])
     return make_judge(config.data, config.evaluation, config.seed, sharding)
 
 
@@ -286,15 +320,21 @@ def evaluate(
         InputError: workdir, images, metrics or data do not fit.
     """
     config = together(lambda: read_json(plain_folder(workdir) / CONFIG))
-    points = config.data.source in POINT_SETS
-    chosen = tuple(metrics or (POINT_METRICS if points else IMAGE_METRICS))
-    check_metrics(chosen, POINT_METRICS if points else IMAGE_METRICS)
+    known = metrics_of(config)
+    chosen = tuple(metrics or known)
+    check_metrics(chosen, known)
     mesh = make_mesh() if jax.process_count() > 1 else None  # several processes share the work
     gan = None if images else load(workdir, checkpoint, mesh)
     judge = judge_for(config, batch_sharding(mesh) if mesh else None)
+    if gan is None and not isinstance(judge, Judge):
+        raise InputError(f"--images: the run in {workdir} draws no images; leave --images out")
+    if isinstance(judge, WordJudge):
+        assert gan is not None
+        scores = score_gan(gan, judge, num or config.evaluation.count, chosen, seed)
+        floor = word_scores(judge.train, judge.train, judge.held_out, judge.length)
+        return {"scores": scores, "floor": floor, "features": None, "step": gan.step}
     if isinstance(judge, ToySource):
-        if gan is None:
-            raise InputError(f"--images: the run in {workdir} draws points; leave --images out")
+        assert gan is not None
         real = judge.read(np.arange(POINTS))["image"]
         return {"scores": score_gan(gan, judge, POINTS, chosen, seed), "floor": score_points(real, judge),
                 "features": None, "step": gan.step}  # fmt: skip
@@ -310,6 +350,19 @@ def evaluate(
         "features": {"name": judge.network.name, "digest": judge.network.digest},
         "step": gan and gan.step,
     }
+
+
+def metrics_of(config: Config) -> tuple[str, ...]:
+    """Metrics that fit a run's data."""
+    if config.data.source in POINT_SETS:
+        return POINT_METRICS
+    return WORD_METRICS if config.data.source in WORD_SETS else IMAGE_METRICS
+
+
+def following(config: Config) -> tuple[str, ...]:
+    """Those that follow a run: cheap ones."""
+    known = metrics_of(config)
+    return TRAINING_METRICS if known == IMAGE_METRICS else known
 
 
 def table(result: dict[str, Any]) -> str:
@@ -332,15 +385,19 @@ def check_metrics(metrics: Sequence[str], known: Sequence[str]) -> None:
         raise InputError(f"--metrics={','.join(metrics)}: unknown metric; choose of {', '.join(known)}")
 
 
+def _all(source: Source) -> dict[str, Any]:
+    return source.read(np.arange(len(source)))
+
+
 def _everything(source: Source) -> tuple[np.ndarray, np.ndarray | None]:
-    """All images, uint8 [N, H, W, C], and labels of a source."""
-    batch: dict[str, Any] = source.read(np.arange(len(source)))
-    if batch["image"].ndim != 4:
+    """All images, uint8 [N, H, W, C], or signals, float32 [N, L, C], and labels of a source."""
+    batch = _all(source)
+    if batch["image"].ndim == 2:
         raise InputError("points have no feature network: score them with --metrics=modes")
     return batch["image"], batch.get("label")
 
 
 def read_images(path: Path, data: DataConfig) -> np.ndarray:
-    """Images to be scored, uint8 [N, H, W, C], from a folder or an .npz of `gan_jax.sample`, sized as the data."""
-    kind = "npz" if path.suffix == ".npz" else "folder"
+    """Images or sounds to be scored, from a folder or an .npz of `gan_jax.sample`, sized as the data."""
+    kind = "npz" if path.suffix == ".npz" else "wav" if data.source in ("wav", "spoken") else "folder"
     return _everything(load_source(dataclasses.replace(data, source=kind, path=str(path))))[0]

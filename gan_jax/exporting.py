@@ -132,7 +132,7 @@ def _card(
         "format": FORMAT,
         "networks": networks,
         "shape": list(gan.shape),
-        "values": "float32 in [-1, 1]" if len(gan.shape) == 3 else "float32, as the data",
+        "values": "float32 in [-1, 1]" if len(gan.shape) > 1 else "float32, as the data",
         "latent_size": gan.config.model.latent_size,
         "latents": "standard normal",
         "generator_classes": gan.program.num_classes if gan.config.model.conditional else 0,

@@ -50,7 +50,7 @@ class Gan(Drawing):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one example: (height, width, channels), or (2,) for points."""
+        """Of one example: (height, width, channels), (length, channels) of signals, or (2,) for points."""
         return self.program.shape
 
     def generate(
@@ -136,7 +136,10 @@ class Gan(Drawing):
 
 @functools.partial(jax.jit, static_argnums=1)
 def _pooled(named: dict[str, jax.Array], side: int) -> dict[str, jax.Array]:
-    """Feature maps [N, H, W, C] as the maxima of side x side parts that cover them, where there are more places."""
+    """Feature maps [N, H, W, C] as the maxima of side x side parts that cover them, where there are more places.
+
+    Those of signals, [N, L, C], as the maxima of side parts.
+    """
 
     def pool(maps: jax.Array, axis: int) -> jax.Array:
         size = maps.shape[axis]
@@ -145,7 +148,10 @@ def _pooled(named: dict[str, jax.Array], side: int) -> dict[str, jax.Array]:
         spans = [(size * i // side, -(-size * (i + 1) // side)) for i in range(side)]
         return jnp.stack([jax.lax.slice_in_dim(maps, *span, axis=axis).max(axis) for span in spans], axis)
 
-    return {name: pool(pool(array, 1), 2) if array.ndim == 4 else array for name, array in named.items()}
+    def pool_all(maps: jax.Array) -> jax.Array:
+        return functools.reduce(pool, range(1, maps.ndim - 1), maps)
+
+    return {name: pool_all(array) for name, array in named.items()}
 
 
 def from_state(program: Program, state: State, class_names: Sequence[str]) -> Gan:

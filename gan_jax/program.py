@@ -178,7 +178,7 @@ def build(config: Config, shape: tuple[int, ...], num_classes: int, mesh: Mesh) 
 
     Args:
         config: the run.
-        shape: of one example, (height, width, channels) or (2,).
+        shape: of one example, (height, width, channels), (length, channels) or (2,).
         num_classes: of the data, 0 if unlabelled.
         mesh: the devices.
 
@@ -195,9 +195,15 @@ def build(config: Config, shape: tuple[int, ...], num_classes: int, mesh: Mesh) 
             f"config.data.batch_size={config.data.batch_size} must be divisible by {devices} devices"
             f" x {parts} micro-batches{together}: try --config.data.batch_size={nearest}"
         )
-    if len(shape) != 3 and (config.augment.method != "none" or config.penalty.bcr):
-        field = "augment.method" if config.augment.method != "none" else "penalty.bcr"
-        raise InputError(f"config.{field} transforms images, but the data are points: leave it off")
+    if len(shape) != 3:
+        kind = "points" if len(shape) == 1 else "signals"
+        settings = {
+            "augment.method": config.augment.method != "none",
+            "penalty.bcr": config.penalty.bcr > 0,
+            f"model.head={config.model.head}": config.model.head in ("rotation", "views"),
+        }
+        for field in (name for name, on in settings.items() if on):
+            raise InputError(f"config.{field} transforms images, but the data are {kind}: leave it off")
     g, d = models.build(config.model, shape, num_classes)
     return Program(config, mesh, g, d, shape, num_classes, steps_per_call(config))
 

@@ -14,7 +14,7 @@ from gan_jax.config import Config
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
 from gan_jax.errors import UnstableRun
-from gan_jax.evaluation import POINT_METRICS, POINT_SETS, TRAINING_METRICS, judge_for, score_gan
+from gan_jax.evaluation import following, judge_for, score_gan
 from gan_jax.gan import Gan, from_state
 from gan_jax.program import Program, build
 from gan_jax.runtime.agreement import first_then_others, together
@@ -131,7 +131,7 @@ def _loop(
 
     def scores() -> dict[str, float]:
         gan = from_state(program, state, ())
-        found = score_gan(gan, judge, config.evaluation.count, _following(config), config.seed) if judge else {}
+        found = score_gan(gan, judge, config.evaluation.count, following(config), config.seed) if judge else {}
         return {name: value for name, value in found.items() if name != "count"}
 
     if step == 0 and config.log.samples_images:
@@ -214,11 +214,6 @@ def _warn(journal: Journal, step: int, alarm: Alarm | None) -> None:
 def _data_seed(config: Config, rollbacks: int) -> int:
     """Seed of the order of the examples."""
     return int(renewed(jnp.uint32(config.seed), jnp.int32(rollbacks)))
-
-
-def _following(config: Config) -> tuple[str, ...]:
-    """Scores that follow a run: cheap ones."""
-    return POINT_METRICS if config.data.source in POINT_SETS else TRAINING_METRICS
 
 
 def _crossed(interval: int, before: int, after: int, config: Config) -> bool:

@@ -17,7 +17,11 @@ SHAPES = {
     "r3gan": (8, 8, 1),
     "stylegan2": (8, 8, 3),
     "article": (28, 28, 1),
+    "wavegan": (40, 1),
+    "r3gan_1d": (64, 1),
+    "sequence": (5, 27),
 }
+SOURCES = {"mlp": "ring", "wavegan": "mnist1d", "r3gan_1d": "wav", "sequence": "words"}  # the others: digits
 ARCHITECTURES = list(SHAPES)
 
 
@@ -26,7 +30,7 @@ def tiny_config(architecture: str, changes: dict[str, Any] | None = None) -> Con
     shape = SHAPES[architecture]
     common = {
         "data.batch_size": 16,
-        "data.source": "ring" if shape == (2,) else "digits",
+        "data.source": SOURCES.get(architecture, "digits"),
         "total_images": 16 * 12,
         "model.architecture": architecture,
         "model.latent_size": 8,
@@ -40,15 +44,20 @@ def tiny_config(architecture: str, changes: dict[str, Any] | None = None) -> Con
         "log.checkpoint_images": 16 * 5,
         "log.keep": 20,
     }
-    if shape != (2,):
+    if len(shape) == 3:
         common |= {"data.image_size": shape[:2], "data.channels": shape[2]}
+    elif len(shape) == 2:
+        common |= {"data.length": shape[0]}
     narrow = {"model.g_width": 16, "model.d_width": 16}
-    if architecture in ("mlp", "r3gan"):
+    if architecture in ("mlp", "r3gan", "r3gan_1d", "sequence"):
         narrow["model.blocks"] = 1
     if architecture != "article":
         common |= narrow
     special = {
         "mlp": {"step.per_dispatch": 3},
+        "wavegan": {"model.g_width": 8, "model.d_width": 8, "model.phase_shuffle": 2, "model.conditional": True},
+        "r3gan_1d": {"model.frame": 8, "model.d_spectrogram": True},
+        "sequence": {"model.latent_size": 5 * 27 + 8, "model.temperature": {"start": 1.0, "end": 0.5}},
         "resnet": {"model.d_norm": "spectral", "model.conditional": True},
         # With all that a state may carry; its penalty is the generator's, or it would compile for a minute.
         "stylegan2": {

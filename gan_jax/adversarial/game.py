@@ -58,13 +58,16 @@ class Game:
         weight = getattr(self.config.penalty, penalty)
         return max(weight.start, weight.end or 0.0) > 0 if isinstance(weight, Schedule) else weight > 0
 
-    def generate(self, params: Tree, stats: Tree, key: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
+    def generate(
+        self, params: Tree, stats: Tree, key: jax.Array, labels: jax.Array, hyper: Metrics
+    ) -> tuple[jax.Array, Tree]:
         """Fakes [b, ...] from fresh noise, in training mode, and the generator's new statistics."""
         # Sharded here, or every device would draw and push through G the whole batch.
         z = self.shard(jax.random.normal(key, (len(labels), self.config.model.latent_size)))
         known = labels if self.config.model.conditional else None
+        settings: dict[str, Any] = {"temperature": hyper["temperature"]} if hasattr(self.g, "tempered") else {}
         images, changed = self.g.apply(
-            {"params": params, "batch_stats": stats}, z, known, train=True, mutable=["batch_stats"]
+            {"params": params, "batch_stats": stats}, z, known, train=True, mutable=["batch_stats"], **settings
         )
         return images, changed.get("batch_stats", {})
 

@@ -23,6 +23,7 @@ NUMBERS = {
     "bcr": "penalty.bcr",
     "path_length": "penalty.path_length",
     "augment_p": "augment.p",
+    "temperature": "model.temperature",
     "ema_half_life": "ema_half_life",
 }
 

@@ -59,10 +59,10 @@ def make_step(game: Game) -> Callable[..., tuple[State, Metrics]]:
             for part in range(parts):
                 at, (noise_key, d_key, _) = update * parts + part, keys[update, part]
                 if shared and update == updates - 1:
-                    fake, pull, g_net = _generate_with_pullback(game, g_net, noise_key, labels[at])
+                    fake, pull, g_net = _generate_with_pullback(game, g_net, noise_key, labels[at], hyper)
                     passes.append((at, fake, pull))
                 else:
-                    fake, g_stats = game.generate(g_net.params, g_net.stats, noise_key, labels[at])
+                    fake, g_stats = game.generate(g_net.params, g_net.stats, noise_key, labels[at], hyper)
                     g_net = g_net.replace(stats=g_stats)
                 due = (state.step * updates + update) % config.penalty.interval == 0
                 examples = reals[at], jax.lax.stop_gradient(fake), labels[at]
@@ -81,7 +81,7 @@ def make_step(game: Game) -> Callable[..., tuple[State, Metrics]]:
                 at, fake, pull = passes[part]
             else:
                 at = (batches_per_step(config) - 1) * parts + part
-                fake, pull, g_net = _generate_with_pullback(game, g_net, noise_key, labels[at])
+                fake, pull, g_net = _generate_with_pullback(game, g_net, noise_key, labels[at], hyper)
             known = hyper | running
             value, cotangent = jax.value_and_grad(game.g_loss)(fake, d_net, g_key, reals[at], labels[at], known)
             grads = pull(cotangent)[0]
@@ -124,11 +124,13 @@ def _blend(average: Average, net: Net, decay: jax.Array) -> Average:
     return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, new)
 
 
-def _generate_with_pullback(game: Game, g_net: Net, key: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any, Net]:
+def _generate_with_pullback(
+    game: Game, g_net: Net, key: jax.Array, labels: jax.Array, hyper: Metrics
+) -> tuple[jax.Array, Any, Net]:
     """Fakes, the map from their cotangent to the gradient of G's weights, and G with new statistics."""
 
     def forward(params: Tree) -> tuple[jax.Array, Tree]:
-        return game.generate(params, g_net.stats, key, labels)
+        return game.generate(params, g_net.stats, key, labels, hyper)
 
     fake, pull, stats = jax.vjp(forward, g_net.params, has_aux=True)
     return fake, pull, g_net.replace(stats=stats)

@@ -4,7 +4,7 @@
 files and `overrides` sets fields by dotted name.
 """
 
-from gan_jax.config.fields import ADA, BOARDS, DIFFAUGMENT, Schedule
+from gan_jax.config.fields import ADA, ALPHABET, BOARDS, DIFFAUGMENT, Schedule
 from gan_jax.config.groups import (
     AugmentConfig,
     DataConfig,
@@ -23,6 +23,7 @@ from gan_jax.config.settings import Config, from_dict, to_dict
 
 __all__ = [
     "ADA",
+    "ALPHABET",
     "BOARDS",
     "DIFFAUGMENT",
     "AugmentConfig",

@@ -10,7 +10,9 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True) 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Architecture = Literal["mlp", "dcgan", "resnet", "r3gan", "stylegan2", "article", "improved_gan"]
+ImageArchitecture = Literal["mlp", "dcgan", "resnet", "r3gan", "stylegan2", "article", "improved_gan"]
+SignalArchitecture = Literal["wavegan", "r3gan_1d", "sequence"]  # of signals [L, C], and of words
+Architecture = ImageArchitecture | SignalArchitecture
 Head = Literal["none", "rotation", "views", "classes", "auxiliary"]
 LossName = Literal[
     "minimax",
@@ -51,6 +53,11 @@ def _split_names(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
+ALPHABET = " abcdefghijklmnopqrstuvwxyz"  # of words; the blank fills them up to their length
+SOURCES = (
+    *("digits", "idx", "folder", "npz", "ring", "grid", "stacked"),
+    *("wav", "mnist1d", "spoken", "words"),
+)
 BOARDS = ("tensorboard", "wandb", "mlflow")
 DIFFAUGMENT = ("color", "translation", "cutout")
 ADA = (

@@ -15,6 +15,7 @@ from gan_jax.config.fields import (
     ADA_DEFAULT,
     BOARDS,
     DIFFAUGMENT,
+    SOURCES,
     STRICT,
     Architecture,
     Channels,
@@ -35,10 +36,12 @@ from gan_jax.config.fields import (
 class DataConfig:
     """Where the real examples come from."""
 
-    source: str = "digits"  # digits | idx | folder | npz | ring | grid | stacked | tfds:NAME
-    path: str = ""  # folder or file of idx, folder, npz and stacked; data_dir of tfds
+    source: str = "digits"  # a name of fields.SOURCES, or tfds:NAME
+    path: str = ""  # folder or file of idx, folder, npz, stacked, wav and words; data_dir of tfds
     image_size: Size = (28, 28)  # (height, width); images are resized and centre-cropped to it
     channels: Channels = 1  # 1 = grey, 3 = RGB; images are converted
+    length: Positive = 8192  # samples of a sound (wav, spoken), letters of a word; sounds are cut or filled up
+    sample_rate: Positive = 8000  # samples a second of sounds; others are resampled
     batch_size: Positive = 64  # real images a discriminator update, over all devices
     residency: Literal["auto", "device", "stream"] = "auto"  # whole set on the device, or streamed
     resident_mb: Positive = 1024  # "auto" streams sets larger than this
@@ -48,9 +51,8 @@ class DataConfig:
 
     @model_validator(mode="after")
     def _known_source(self) -> "DataConfig":
-        known = ("digits", "idx", "folder", "npz", "ring", "grid", "stacked")
-        if self.source not in known and not (self.source.startswith("tfds:") and len(self.source) > 5):
-            raise ValueError(f"source must be one of {', '.join(known)} or tfds:NAME, not {self.source!r}")
+        if self.source not in SOURCES and not (self.source.startswith("tfds:") and len(self.source) > 5):
+            raise ValueError(f"source must be one of {', '.join(SOURCES)} or tfds:NAME, not {self.source!r}")
         return self
 
 
@@ -64,7 +66,11 @@ class ModelConfig:
     latent_signs: Count = 0  # of its numbers, how many G takes as +1 or -1 (mlp): for data that lie in pieces
     g_width: Positive = 64  # channels of the generator's widest-resolution stage
     d_width: Positive = 64  # the same for the discriminator
-    blocks: Positive = 2  # residual blocks a stage (r3gan), hidden layers (mlp), of the mapping (stylegan2)
+    blocks: Positive = 2  # residual blocks a stage (r3gan, r3gan_1d), layers (mlp, sequence), of the mapping (stylegan2)
+    frame: Positive = 1  # samples of a signal that make one place of its networks (r3gan_1d)
+    d_spectrogram: bool = False  # D also sees the spectrogram of those frames (r3gan_1d)
+    phase_shuffle: Count = 0  # places by which D's layers shift signals at random (wavegan); 0 = not at all
+    temperature: Scheduled = Schedule(start=1.0)  # of the softmax whose gradient stands for that of a letter (sequence)
     d_norm: Literal["none", "batch", "spectral"] = "none"  # normalisation in the discriminator
     d_octaves: Count = 0  # sines and cosines of its input that D sees (mlp), from 1/4 cycle a unit; 0 = none
     dropout: Share = 0.0  # dropout rate in the discriminator
@@ -78,6 +84,18 @@ class ModelConfig:
     def _signs_are_of_the_latent(self) -> "ModelConfig":
         if self.latent_signs > self.latent_size:
             raise ValueError(f"latent_signs={self.latent_signs} must be at most latent_size={self.latent_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _frames_have_a_spectrum(self) -> "ModelConfig":
+        if self.d_spectrogram and self.frame < 8:
+            raise ValueError(f"d_spectrogram needs frames of 8 samples or more, not frame={self.frame}")
+        return self
+
+    @model_validator(mode="after")
+    def _temperature_above_0(self) -> "ModelConfig":
+        if self.temperature.start == 0 or self.temperature.end == 0:
+            raise ValueError("temperature divides logits: it must stay above 0")
         return self
 
     @model_validator(mode="after")

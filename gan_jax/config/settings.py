@@ -67,7 +67,16 @@ class Config:
             raise ValueError("model.architecture=article is made for data.image_size=28,28: choose dcgan")
         self._check_regularisation()
         self._check_head()
+        self._check_words()
         return self
+
+    def _check_words(self) -> None:
+        words = self.data.source == "words"
+        if words == ((self.model.g_architecture or self.model.architecture) == "sequence"):
+            return
+        if words:
+            raise ValueError("data.source=words needs model.architecture=sequence, whose generator draws letters")
+        raise ValueError(f"model.architecture=sequence draws words: set data.source=words, not {self.data.source}")
 
     def _check_head(self) -> None:
         head, pack = self.model.head, self.model.pack

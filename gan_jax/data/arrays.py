@@ -18,7 +18,7 @@ class Source(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one example: (height, width, channels) of an image, (2,) of a toy point."""
+        """Of one example: (height, width, channels) of an image, (length, channels) of a signal, (2,) of a point."""
         ...
 
     @property
@@ -42,8 +42,8 @@ class Source(Protocol):
             indices: int64 [B], each in [0, len).
 
         Returns:
-            "image": uint8 [B, H, W, C], or float32 [B, 2] of toy points; and, if labelled,
-            "label": int32 [B].
+            "image": uint8 [B, H, W, C], float32 [B, L, C] of signals and one-hot letters, or float32 [B, 2] of toy
+            points; and, if labelled, "label": int32 [B].
         """
         ...
 
@@ -147,7 +147,7 @@ def labelled(
 
 
 def fits(shape: tuple[int, ...], count: int, residency: str, resident_mb: int) -> bool:
-    """Whether `count` images of a shape are to be held in memory, by `config.data.residency`."""
+    """Whether `count` examples of a shape, a byte a value, are to be held in memory, by `config.data.residency`."""
     megabytes = count * int(np.prod(shape)) / 2**20
     return residency == "device" or (residency == "auto" and megabytes <= resident_mb)
 

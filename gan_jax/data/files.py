@@ -156,22 +156,28 @@ def load_npz(path: Path, split: str, config: DataConfig) -> ArraySource:
 
     Never unpickled.
 
+    Signals come as "signals" and "test_signals" in place of images.
+
     Args:
-        path: the .npz file; images are uint8 [N, h, w] or [N, h, w, c] with c of 1, 3 or 4,
-            labels integers [N] that count from 0.
+        path: the .npz file; images are uint8 [N, h, w] or [N, h, w, c] with c of 1, 3 or 4, signals floats [N, L] or
+            [N, L, C] in [-1, 1], labels integers [N] that count from 0.
         split: "train" or "test".
-        config: image size and channels.
+        config: image size and channels; signals stay as they are.
 
     Raises:
         InputError: the file cannot be read, a key is missing, or an array has another type or shape.
     """
     if not path.is_file():
         raise InputError(f"config.data.path={path}: no such file: name an .npz file")
-    image_key, label_key = ("images", "labels") if split == "train" else ("test_images", "test_labels")
+    kind = "signals" if _holds_signals(path) else "images"
+    image_key, label_key = (kind, "labels") if split == "train" else (f"test_{kind}", "test_labels")
     arrays = _read_npz(path, (image_key, "labels", "test_labels", "class_names"))
     given = arrays.pop("class_names", None)
     images, labels = arrays[image_key], arrays.get(label_key)
-    _check_images(path, image_key, images)
+    if kind == "images":
+        _check_images(path, image_key, images)
+    else:
+        images = _checked_signals(path, image_key, images)
     if labels is None and arrays.keys() - {image_key}:
         raise InputError(f"{path} has labels but no {label_key!r}: save both or neither")
     if labels is not None and len(labels) != len(images):
@@ -183,8 +189,31 @@ def load_npz(path: Path, split: str, config: DataConfig) -> ArraySource:
         if given.dtype.kind != "U" or given.ndim != 1 or len(given) < classes or len(set(given)) < len(given):
             raise InputError(f"{path}: 'class_names' must be {classes} different texts, one a class")
         names = tuple(map(str, given))
-    fitted = fit_array(images, config.image_size, config.channels, config.threads)
-    return labelled(fitted, labels, names)
+    if kind == "images":
+        images = fit_array(images, config.image_size, config.channels, config.threads)
+    return labelled(images, labels, names)
+
+
+def _holds_signals(path: Path) -> bool:
+    """Whether an archive names signals; one that cannot be read is left to `_read_npz`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return bool({"signals.npy", "test_signals.npy"} & set(archive.namelist()))
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _checked_signals(path: Path, key: str, signals: np.ndarray) -> np.ndarray:
+    """Signals as float32 [N, L, C]."""
+    signals = signals[..., None] if signals.ndim == 2 else signals
+    if not np.issubdtype(signals.dtype, np.floating) or signals.ndim != 3 or not signals.size:
+        raise InputError(
+            f"{path}: {key!r} is {signals.dtype} {list(signals.shape)}:"
+            " save floats [N, length] or [N, length, channels]"
+        )
+    if not np.abs(signals).max() <= 1:  # NaN fails too
+        raise InputError(f"{path}: {key!r} has values outside [-1, 1], or NaN: divide by the largest")
+    return signals.astype(np.float32)
 
 
 def npz_shape(path: Path) -> tuple[int, int, int]:

@@ -11,7 +11,11 @@ from gan_jax.data.arrays import ArraySource, Source, in_memory, part_of
 from gan_jax.data.files import FASHION_MNIST, has_idx, load_digits, load_idx, load_npz
 from gan_jax.data.folder import load_folder
 from gan_jax.data.records import load_records
+from gan_jax.data.series import load_mnist1d
+from gan_jax.data.sounds import load_sounds
+from gan_jax.data.spoken import load_spoken
 from gan_jax.data.toy import load_grid, load_ring, load_stacked
+from gan_jax.data.words import load_words
 from gan_jax.errors import InputError
 
 __all__ = ["ArraySource", "Source", "load_source"]
@@ -66,12 +70,20 @@ def _open(config: DataConfig, split: str, seed: int) -> Source:
             return load_stacked(_stacked_base(config, split), split, seed)
         case "digits":
             return load_digits(split, config)
-        case "idx" | "folder" | "npz" if not config.path:
+        case "mnist1d":
+            return load_mnist1d(split)
+        case "spoken":
+            return load_spoken(split, config)
+        case "words":
+            return load_words(path if config.path else None, split, config)
+        case "idx" | "folder" | "npz" | "wav" if not config.path:
             raise InputError(f"config.data.path is empty: source {config.source} needs --config.data.path=YOUR_DATA")
         case "idx":
             return load_idx(path, split, config)
         case "folder":
             return load_folder(path, split, config)
+        case "wav":
+            return load_sounds(path, split, config)
         case "npz":
             return load_npz(path, split, config)
         case name if config.path and has_idx(path):

@@ -1,6 +1,6 @@
-"""A small classifier, trained from a seed on a data set's own labels, whose features score grey 28x28 images.
+"""A small classifier, trained from a seed on a data set's own labels, whose features score images and signals.
 
-It strides instead of pooling: the gradient of max-pooling is slow on CPU. Imports errors, storage, features.
+It strides instead of pooling: the gradient of max-pooling is slow on CPU. Imports errors, storage, features, spectra.
 """
 
 import functools
@@ -20,6 +20,7 @@ import optax
 from gan_jax.errors import InputError
 from gan_jax.metrics import storage
 from gan_jax.metrics.features import FeatureNetwork, extract, to_float
+from gan_jax.metrics.spectra import as_picture
 
 FEATURES = 128
 _LEARNING_RATE, _WEIGHT_DECAY = 2e-3, 0.05
@@ -32,9 +33,12 @@ class SmallNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Images float32 [B, H, W, C] in [-1, 1] -> features [B, 128], after the ReLU, and logits [B, K]."""
+        """Images float32 [B, H, W, C] in [-1, 1] -> features [B, 128], after the ReLU, and logits [B, K].
+
+        Signals [B, L, C] are seen as `spectra.as_picture` draws them.
+        """
         layer = functools.partial(nn.Conv, kernel_size=(5, 5), strides=2, precision=jax.lax.Precision.HIGHEST)
-        x = nn.relu(layer(32)(images))
+        x = nn.relu(layer(32)(as_picture(images) if images.ndim == 3 else images))
         x = nn.relu(layer(64)(x))
         x = x.reshape(len(x), -1)  # [B, H/4, W/4, 64] -> [B, H/4 * W/4 * 64]
         dense = functools.partial(nn.Dense, precision=jax.lax.Precision.HIGHEST)
@@ -76,9 +80,9 @@ def train_classifier(
     """Trains on one device with AdamW and a cosine schedule; the same seed gives the same weights on one machine.
 
     Args:
-        images: uint8 [N, H, W, C].
+        images: uint8 [N, H, W, C], or signals float [N, L, C] in [-1, 1].
         labels: int [N], 0 to K - 1.
-        test_images: uint8 [M, H, W, C], not trained on.
+        test_images: the same, not trained on.
         test_labels: int [M].
         seed: of the parameters and the order of the images.
         epochs: passes over the images.
@@ -152,13 +156,12 @@ def load_classifier(path: str | Path, digest: str | None = None) -> Classifier:
 
 
 def _network(variables: dict[str, Any], image_shape: tuple[int, ...], num_classes: int) -> FeatureNetwork:
-    height, width, channels = image_shape
     return FeatureNetwork(
         name="classifier",
         digest=storage.digest(storage.flatten(variables)),
         size=FEATURES,
         num_classes=num_classes,
-        image_shape=(height, width, channels),
+        image_shape=image_shape,
         variables=variables,
         apply=apply_classifier,
     )
@@ -194,9 +197,11 @@ def _step(optimizer: optax.GradientTransformation) -> Callable[..., Any]:
 
 def _checked(images: np.ndarray, labels: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     images, labels = np.asarray(images), np.asarray(labels)
-    if images.ndim != 4 or images.dtype != np.uint8 or not len(images):
+    fits = images.dtype == np.uint8 if images.ndim == 4 else images.dtype == np.float32 and images.ndim == 3
+    if not fits or not len(images):
         raise InputError(
-            f"train_classifier: {name} must be uint8 [N, H, W, C], not {images.dtype} {list(images.shape)}"
+            f"train_classifier: {name} must be uint8 [N, H, W, C] or float32 [N, L, C],"
+            f" not {images.dtype} {list(images.shape)}"
         )
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise InputError(f"train_classifier: labels of {name} must be {len(images)} whole numbers from 0 up")

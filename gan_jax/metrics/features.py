@@ -25,17 +25,18 @@ class FeatureNetwork:
         digest: sha256 of the weights: equal digests give equal scores.
         size: number of features F.
         num_classes: number of logits K; 0 if there are none.
-        image_shape: (H, W, C) that the network is made for; None takes any size, grey or RGB.
+        image_shape: (H, W, C) or, of signals, (L, C) that the network is made for; None takes images of any size, grey
+            or RGB.
         variables: tree of weights.
-        apply: pure function (variables, images float32 [B, H, W, C] in [-1, 1]) -> (features float32 [B, F],
-            logits float32 [B, K] or None). A function of a module, not a closure, so that it compiles once.
+        apply: pure function (variables, images float32 [B, H, W, C] or signals [B, L, C] in [-1, 1]) -> (features
+            float32 [B, F], logits float32 [B, K] or None). A function of a module, not a closure: it compiles once.
     """
 
     name: str
     digest: str
     size: int
     num_classes: int
-    image_shape: tuple[int, int, int] | None
+    image_shape: tuple[int, ...] | None
     variables: Any
     apply: Apply
 
@@ -60,8 +61,8 @@ def extract(
 
     Args:
         network: made by `inception`, `classifier` or `pca`.
-        images: [N, H, W, C], uint8 or float in [-1, 1], or an iterable of such batches of any sizes. To score
-            floats as if they had been saved, turn them into uint8 first.
+        images: [N, H, W, C], uint8 or float in [-1, 1], signals [N, L, C], floats, or an iterable of such batches of
+            any sizes. To score floats as if they had been saved, turn them into uint8 first.
         batch_size: images at a time, over all devices; rounded up to a multiple of the devices.
         sharding: splits each batch over devices.
 
@@ -123,7 +124,8 @@ def _fixed_batches(batches: Iterable[Any], size: int, network: FeatureNetwork) -
 
 
 def _checked(images: np.ndarray, network: FeatureNetwork) -> np.ndarray:
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+    signals = images.ndim == 3 and network.image_shape is not None and len(network.image_shape) == 2
+    if not signals and (images.ndim != 4 or images.shape[-1] not in (1, 3)):
         raise InputError(f"extract: images must be [N, H, W, 1 or 3], not {list(images.shape)}")
     if network.image_shape is not None and images.shape[1:] != tuple(network.image_shape):
         raise InputError(

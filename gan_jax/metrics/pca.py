@@ -19,14 +19,16 @@ def fit_pca(images: np.ndarray, components: int = 64) -> FeatureNetwork:
     """Fits principal components to real training images; features are not whitened.
 
     Args:
-        images: uint8 [N, H, W, C]. Of images with more than 4,096 values, 4,096 evenly spaced ones are used.
+        images: uint8 [N, H, W, C], or signals float32 [N, L, C]. Of those with more than 4,096 values, 4,096 evenly
+            spaced ones are used.
         components: features wanted; fewer if the images allow no more.
 
     Raises:
-        InputError: no uint8 images [N, H, W, C], fewer than two of them, or components < 1.
+        InputError: neither images nor signals, fewer than two of them, or components < 1.
     """
     images = np.asarray(images)
-    if images.ndim != 4 or images.dtype != np.uint8 or len(images) < 2:
+    fits = images.dtype == np.uint8 if images.ndim == 4 else images.dtype == np.float32 and images.ndim == 3
+    if not fits or len(images) < 2:
         raise InputError(f"fit_pca: images must be uint8 [N, H, W, C], N > 1, not {images.dtype} {list(images.shape)}")
     if components < 1:
         raise InputError(f"fit_pca: components={components} must be at least 1")
@@ -73,4 +75,4 @@ def _product_axes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _unit(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float64) / 127.5 - 1
+    return pixels.astype(np.float64) / 127.5 - 1 if pixels.dtype == np.uint8 else pixels.astype(np.float64)

@@ -133,19 +133,20 @@ class Conv(nn.Module):
 
 
 class UpConv(nn.Module):
-    """Transposed convolution that doubles height and width; parameters and dtype as in `Conv`."""
+    """Transposed convolution, by default one that doubles height and width; parameters and dtype as in `Conv`."""
 
     features: int
     kernel_size: tuple[int, int] = (5, 5)
+    strides: int = 2
     use_bias: bool = True
     dtype: Any = jnp.float32
     kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Maps [B, H, W, C] to [B, 2H, 2W, D]."""
+        """Maps [B, H, W, C] to [B, strides * H, strides * W, D]; see `conv.up_conv` for signals of one row."""
         kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
-        y = up_conv(x.astype(self.dtype), kernel.astype(self.dtype))
+        y = up_conv(x.astype(self.dtype), kernel.astype(self.dtype), self.strides)
         return _add_bias(self, y) if self.use_bias else y
 
 

@@ -14,7 +14,7 @@ _HE = nn.initializers.he_normal()
 
 
 class Generator(nn.Module):
-    """`blocks` hidden layers of `width` ReLU units, and a linear layer; images end in tanh."""
+    """`blocks` hidden layers of `width` ReLU units, and a linear layer; images and signals end in tanh."""
 
     shape: tuple[int, ...]
     latent_size: int
@@ -35,7 +35,7 @@ class Generator(nn.Module):
             x = nn.relu(dense(x))
         x = Dense(math.prod(self.shape), dtype=self.dtype, name="out")(x).astype(jnp.float32)
         x = x.reshape(-1, *self.shape)  # [B, H * W * C] -> [B, H, W, C]
-        return jnp.tanh(x) if len(self.shape) == 3 else x
+        return jnp.tanh(x) if len(self.shape) > 1 else x
 
 
 class Discriminator(nn.Module):

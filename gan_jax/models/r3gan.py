@@ -33,10 +33,12 @@ class Block(nn.Module):
     Attributes:
         depth: blocks in the whole network; the branch's gain falls with it, as in Fixup (Zhang et al. 2019).
         dtype: of the activations.
+        window: of the grouped convolution; one row for signals.
     """
 
     depth: int
     dtype: Any
+    window: tuple[int, int] = (3, 3)
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -49,7 +51,9 @@ class Block(nn.Module):
         # He's gain for LeakyReLU, times depth^(-1/4) for each of the two convolutions; squared for a variance.
         init = nn.initializers.variance_scaling(2 / (1 + _SLOPE**2) * self.depth**-0.5, "fan_in", "normal")
         y = Conv(inner, (1, 1), dtype=self.dtype, kernel_init=init, name="conv_1")(x)
-        y = Conv(inner, groups=groups, dtype=self.dtype, kernel_init=init, name="conv_2")(nn.leaky_relu(y, _SLOPE))
+        y = Conv(inner, self.window, groups=groups, dtype=self.dtype, kernel_init=init, name="conv_2")(
+            nn.leaky_relu(y, _SLOPE)
+        )
         zeros = nn.initializers.zeros
         y = Conv(channels, (1, 1), use_bias=False, dtype=self.dtype, kernel_init=zeros, name="conv_3")(
             nn.leaky_relu(y, _SLOPE)

@@ -109,7 +109,7 @@ class Journal:
         Args:
             step: steps done.
             images: images seen.
-            samples: images [N, H, W, C], float in [-1, 1] or uint8, or points [N, 2].
+            samples: images [N, H, W, C], float in [-1, 1] or uint8, signals [N, L, C], or points [N, 2].
         """
         if not self._active:
             return

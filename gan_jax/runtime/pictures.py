@@ -1,4 +1,4 @@
-"""Pictures of samples: grids of images, clouds of points. Pure functions; imports errors only."""
+"""Pictures of samples: grids of images, clouds of points, waves, words. Pure functions; imports errors and traces."""
 
 import io
 import math
@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from gan_jax.errors import InputError
+from gan_jax.runtime.traces import is_text, spell, text_page, tiles
 
 _LEAST_SIDE = 48  # pixels of an image in a grid; smaller ones are enlarged, or nobody could see an 8x8 digit
 _LINE = 2  # pixels between images
@@ -83,16 +84,32 @@ def scatter(points: np.ndarray, reference: np.ndarray | None = None, size: int =
 
 
 def draw_picture(samples: np.ndarray) -> np.ndarray:
-    """A picture of samples, ready for Pillow: `image_grid` of images [N, H, W, C], `scatter` of points [N, 2].
+    """A picture of samples, ready for Pillow.
+
+    A grid of images [N, H, W, C], of waves and spectrograms of signals [N, L, C], words in columns, or points [N, 2].
 
     Returns:
-        uint8 [height, width] if the images are grey, else [height, width, 3].
+        uint8 [height, width] if it is grey, else [height, width, 3].
 
     Raises:
-        InputError: neither images nor points.
+        InputError: none of these.
     """
-    picture = image_grid(samples) if np.ndim(samples) == 4 else scatter(samples)
+    match np.ndim(samples):
+        case 4:
+            picture = image_grid(samples)
+        case 3:
+            picture = text_page(spell(samples)) if is_text(samples) else image_grid(tiles(samples))
+        case _:
+            picture = scatter(samples)
     return picture[..., 0] if picture.shape[-1] == 1 else picture
+
+
+def as_data(samples: np.ndarray) -> np.ndarray:
+    """Samples as the real examples are: images as bytes, signals in [-1, 1], points as they are."""
+    samples = np.asarray(samples)
+    if samples.ndim == 4:
+        return to_uint8(samples)
+    return np.clip(np.nan_to_num(samples), -1, 1) if samples.ndim == 3 else samples
 
 
 def to_png(picture: np.ndarray) -> bytes:

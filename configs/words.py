@@ -1,0 +1,27 @@
+"""English words of 3 to 10 letters, letter by letter: Debian's list, or any file of one word a line.
+
+    apt-get install wamerican     # or --config.data.path=FILE
+    python -m gan_jax.main --config=configs/words.py --workdir=runs/words
+    python -m gan_jax.sample --workdir=runs/words --out=words.txt
+"""
+
+from gan_jax.config import Config, load_sibling
+
+
+def get_config() -> Config:
+    """The default game on the pair for words."""
+    return load_sibling(__file__, "mnist").replace(
+        {
+            "total_images": 2_000_000,
+            "data.source": "words",
+            "data.length": 10,
+            "data.batch_size": 256,
+            "model.architecture": "sequence",
+            "model.latent_size": 10 * 27 + 64,
+            "model.g_width": 256,
+            "model.d_width": 64,
+            "model.temperature": {"start": 1.0, "end": 0.5},
+            "optimizer.g_lr": {"start": 5e-4, "end": 5e-5},
+            "optimizer.d_lr": {"start": 5e-4, "end": 5e-5},
+        }
+    )
