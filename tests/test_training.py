@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 from tiny import ARCHITECTURES, SHAPES, tiny_config
 
 import gan_jax
@@ -52,8 +53,19 @@ def test_resume_is_bitwise_for_every_architecture(tmp_path: pathlib.Path) -> Non
     for index in range(40):
         noise = np.random.default_rng(index).integers(0, 256, (9, 11, 3), dtype=np.uint8)
         Image.fromarray(noise).save(photos / f"{index}.png")
-    streaming = {"data.source": "folder", "data.path": str(photos), "data.residency": "stream"}
-    configs = {name: tiny_config(name, streaming if name == "r3gan" else None) for name in ARCHITECTURES}
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    for index in range(40):
+        noise = np.random.default_rng(index).integers(-9999, 9999, 64, dtype=np.int16)
+        wavfile.write(sounds / f"{index}.wav", 8000, noise)
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(a + b + c for a in "abcd" for b in "aeiou" for c in "klmn"))
+    own = {
+        "r3gan": {"data.source": "folder", "data.path": str(photos), "data.residency": "stream"},
+        "r3gan_1d": {"data.path": str(sounds), "data.residency": "stream"},
+        "sequence": {"data.path": str(words)},
+    }
+    configs = {name: tiny_config(name, own.get(name)) for name in ARCHITECTURES}
     whole = {tmp_path / f"{name}_whole": config for name, config in configs.items()}
     train_in_new_process(whole)
     for name in ARCHITECTURES:

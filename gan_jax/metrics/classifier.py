@@ -27,19 +27,24 @@ _LEARNING_RATE, _WEIGHT_DECAY = 2e-3, 0.05
 
 
 class SmallNetwork(nn.Module):
-    """Two strided 5x5 convolutions, a dense layer of features, a dense layer of logits."""
+    """Two strided 5x5 convolutions, a dense layer of features, a dense layer of logits.
+
+    Signals are seen as `spectra.as_picture` draws them; short ones, which are one column wide, by three convolutions.
+    """
 
     num_classes: int
 
     @nn.compact
     def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Images float32 [B, H, W, C] in [-1, 1] -> features [B, 128], after the ReLU, and logits [B, K].
+        """Images float32 [B, H, W, C] or signals [B, L, C] in [-1, 1] -> features [B, 128] and logits [B, K].
 
-        Signals [B, L, C] are seen as `spectra.as_picture` draws them.
+        Features are those after the ReLU.
         """
-        layer = functools.partial(nn.Conv, kernel_size=(5, 5), strides=2, precision=jax.lax.Precision.HIGHEST)
-        x = nn.relu(layer(32)(as_picture(images) if images.ndim == 3 else images))
-        x = nn.relu(layer(64)(x))
+        x = as_picture(images) if images.ndim == 3 else images
+        window = (5, min(5, x.shape[2]))
+        layer = functools.partial(nn.Conv, kernel_size=window, strides=2, precision=jax.lax.Precision.HIGHEST)
+        for width in (32, 64) if window[1] > 1 else (32, 64, 64):
+            x = nn.relu(layer(width)(x))
         x = x.reshape(len(x), -1)  # [B, H/4, W/4, 64] -> [B, H/4 * W/4 * 64]
         dense = functools.partial(nn.Dense, precision=jax.lax.Precision.HIGHEST)
         features = nn.relu(dense(FEATURES)(x))
