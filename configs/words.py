@@ -1,8 +1,8 @@
 """English words of 3 to 10 letters, letter by letter: Debian's list, or any file of one word a line.
 
-    apt-get install wamerican     # or --config.data.path=FILE
-    python -m gan_jax.main --config=configs/words.py --workdir=runs/words
-    python -m gan_jax.sample --workdir=runs/words --out=words.txt
+apt-get install wamerican     # or --config.data.path=FILE
+python -m gan_jax.main --config=configs/words.py --workdir=runs/words
+python -m gan_jax.sample --workdir=runs/words --out=words.txt
 """
 
 from gan_jax.config import Config, load_sibling

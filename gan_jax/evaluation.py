@@ -16,7 +16,7 @@ from gan_jax.data.sources import load_source
 from gan_jax.data.toy import ToySource
 from gan_jax.errors import InputError
 from gan_jax.gan import Gan, load
-from gan_jax.metrics.classifier import load_classifier, save_classifier, train_classifier
+from gan_jax.metrics.classifier import load_classifier, save_classifier, signal_epochs, train_classifier
 from gan_jax.metrics.features import FeatureNetwork, extract
 from gan_jax.metrics.frechet import Moments, frechet_distance, moments_of
 from gan_jax.metrics.inception import load_inception
@@ -220,7 +220,9 @@ def _classifier(
         if not place.exists():
             print("training the classifier whose features score the samples (once for this data)", flush=True)
             place.parent.mkdir(parents=True, exist_ok=True)
-            save_classifier(train_classifier(train, labels, test, test_labels, seed=_CLASSIFIER_SEED), place)
+            epochs = signal_epochs(train) if train.ndim == 3 else 5
+            trained = train_classifier(train, labels, test, test_labels, seed=_CLASSIFIER_SEED, epochs=epochs)
+            save_classifier(trained, place)
         return place.read_bytes() if jax.process_count() > 1 else b""
 
     content = bytes_from_first(on_first(make) or b"")  # the caches of other machines may hold another or none

@@ -66,7 +66,9 @@ class ModelConfig:
     latent_signs: Count = 0  # of its numbers, how many G takes as +1 or -1 (mlp): for data that lie in pieces
     g_width: Positive = 64  # channels of the generator's widest-resolution stage
     d_width: Positive = 64  # the same for the discriminator
-    blocks: Positive = 2  # residual blocks a stage (r3gan, r3gan_1d), layers (mlp, sequence), of the mapping (stylegan2)
+    blocks: Positive = (
+        2  # residual blocks a stage (r3gan, r3gan_1d), layers (mlp, sequence), of the mapping (stylegan2)
+    )
     frame: Positive = 1  # samples of a signal that make one place of its networks (r3gan_1d)
     d_spectrogram: bool = False  # D also sees the spectrogram of those frames (r3gan_1d)
     phase_shuffle: Count = 0  # places by which D's layers shift signals at random (wavegan); 0 = not at all

@@ -20,7 +20,7 @@ import optax
 from gan_jax.errors import InputError
 from gan_jax.metrics import storage
 from gan_jax.metrics.features import FeatureNetwork, extract, to_float
-from gan_jax.metrics.spectra import as_picture
+from gan_jax.metrics.spectra import LONG, as_picture
 
 FEATURES = 128
 _LEARNING_RATE, _WEIGHT_DECAY = 2e-3, 0.05
@@ -121,6 +121,15 @@ def train_classifier(
     logits = extract(network, test_images).logits
     assert logits is not None
     return Classifier(network, float((logits.argmax(axis=1) == test_labels).mean()), facts)
+
+
+def signal_epochs(signals: np.ndarray, batch_size: int = 128) -> int:
+    """Passes over signals [N, L, C] that make about as many steps whatever their number.
+
+    Short signals, which are looked at as they are, take 4,000 steps; spectrograms are learned in 400.
+    """
+    steps = 400 if signals.shape[1] >= LONG else 4_000
+    return max(1, round(steps / max(1, len(signals) // batch_size)))
 
 
 def save_classifier(classifier: Classifier, path: str | Path) -> str:

@@ -1,6 +1,7 @@
 """Images as one vector each: what a discriminator, the pixels or gradient histograms say of them.
 
-Every describer is a function uint8 [N, H, W, C] -> float32 [N, F]. Imports gan, runtime and errors.
+Every describer is a function of images uint8 [N, H, W, C], or signals float32 [N, L, C], to float32 [N, F]. Imports
+gan, runtime and errors.
 """
 
 import dataclasses
@@ -22,7 +23,8 @@ def stages(gan: Gan) -> Callable[[np.ndarray], list[np.ndarray]]:
     def describe(images: np.ndarray) -> list[np.ndarray]:
         parts: list[list[np.ndarray]] = []
         for start in range(0, len(images), _PART):  # whole sets of maps would not fit into memory
-            piece = images[start : start + _PART].astype(np.float32) / 127.5 - 1
+            piece = images[start : start + _PART].astype(np.float32)
+            piece = piece / 127.5 - 1 if images.ndim == 4 else piece
             named = gan.features(piece, pool=POOL)
             maps = [array for name, array in named.items() if name.startswith("stage_")]
             parts.append([array.reshape(len(piece), -1) for array in maps])  # [N, h, w, C] -> [N, F]
@@ -38,8 +40,9 @@ def trunk(gan: Gan) -> Describe:
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
-    """The pixels themselves, in [0, 1]."""
-    return images.reshape(len(images), -1).astype(np.float32) / 255  # [N, H, W, C] -> [N, H * W * C]
+    """The pixels themselves, in [0, 1]; the samples of signals."""
+    flat = images.reshape(len(images), -1).astype(np.float32)  # [N, H, W, C] -> [N, H * W * C]
+    return flat / 255 if images.ndim == 4 else flat
 
 
 def histograms(images: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gan_jax.metrics.pairwise import nearest, shift_of, shifted
 from gan_jax.runtime.pictures import image_grid
+from gan_jax.runtime.traces import tiles
 
 _CELL, _MARGIN, _TEXT = 44, 140, 14  # pixels
 _FULL = np.array([11, 98, 196])  # colour of a whole row in one cell
@@ -46,9 +47,9 @@ def draw_neighbours(
     """Images in the left column, and in each row the known images nearest by their vectors, nearest first.
 
     Args:
-        images: uint8 [N, H, W, C].
+        images: uint8 [N, H, W, C], or signals float [N, L, C].
         vectors: of them, float [N, F].
-        known: uint8 [M, H, W, C].
+        known: the same, [M, ...].
         known_vectors: of them, [M, F].
         columns: neighbours a row.
 
@@ -58,4 +59,5 @@ def draw_neighbours(
     shift = shift_of(known_vectors)
     _, found = nearest(shifted(vectors, shift), shifted(known_vectors, shift), min(columns, len(known)))
     rows = np.concatenate([images[:, None], known[found]], axis=1)  # [N, 1 + columns, H, W, C]
-    return image_grid(rows.reshape(-1, *images.shape[1:]), rows.shape[1])  # [N, 1 + columns, ...] -> [N * .., ...]
+    flat = rows.reshape(-1, *images.shape[1:])  # [N, 1 + columns, ...] -> [N * .., ...]
+    return image_grid(flat if images.ndim == 4 else tiles(flat), rows.shape[1])

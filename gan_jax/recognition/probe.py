@@ -46,10 +46,10 @@ def load_labelled(config: Config) -> Labelled:
         InputError: the data cannot be had, or have no labels.
     """
     source = in_memory(load_source(config.data, "train", config.seed), config.data.threads)
-    if "label" not in source.arrays or source.num_classes < 2 or len(source.shape) != 3:
+    if "label" not in source.arrays or source.num_classes < 2 or len(source.shape) == 1:
         raise InputError(
-            f"config.data.source={config.data.source}: recognition needs images with labels of two or more classes"
-            " (a folder: one sub-folder a class)"
+            f"config.data.source={config.data.source}: recognition needs images or signals with labels of two or more"
+            " classes (a folder: one sub-folder a class)"
         )
     images, labels = source.arrays["image"], source.arrays["label"]
     try:

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from gan_jax.adversarial.state import Average, Net
 from gan_jax.data.images import decode_file
+from gan_jax.data.sounds import read_sound
 from gan_jax.errors import InputError
 from gan_jax.gan import Gan, open_program
 from gan_jax.metrics.storage import flatten, load_arrays, save_arrays, unflatten
@@ -48,22 +49,23 @@ class Recogniser:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(H, W, C) of the images."""
+        """(H, W, C) of the images, (L, C) of signals."""
         return self.gan.shape
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Probability of each class, float32 [N, K].
 
         Args:
-            images: uint8 [N, H, W, C].
+            images: uint8 [N, H, W, C], or signals float32 [N, L, C].
 
         Raises:
             InputError: images of another shape or type.
         """
         images = np.asarray(images)
-        if images.dtype != np.uint8 or images.shape[1:] != self.shape or not len(images):
-            raise InputError(f"images must be uint8 [N, {', '.join(map(str, self.shape))}], not {images.dtype}"
-                             f" {list(images.shape)}")  # fmt: skip
+        dtype = np.uint8 if len(self.shape) == 3 else np.float32
+        if images.dtype != dtype or images.shape[1:] != self.shape or not len(images):
+            wanted = f"{np.dtype(dtype)} [N, {', '.join(map(str, self.shape))}]"
+            raise InputError(f"images must be {wanted}, not {images.dtype} {list(images.shape)}")
         scores = self.scale(trunk(self.gan)(images)) @ self.weights + self.bias
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -130,12 +132,20 @@ def load_classifier(workdir: str | Path) -> Recogniser:
     return Recogniser(gan, scale, tree["head"]["weights"], tree["head"]["bias"], facts)
 
 
-def open_image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """One image file as the run's images are, uint8 [1, H, W, C].
+def open_example(path: Path, recogniser: Recogniser) -> np.ndarray:
+    """One image file as the run's images are, uint8 [1, H, W, C], or one sound, float32 [1, L, 1].
 
     Raises:
-        InputError: it cannot be read as an image.
+        InputError: it cannot be read.
     """
+    shape = recogniser.shape
+    if len(shape) == 2:
+        try:
+            return read_sound(str(path), shape[0], recogniser.gan.config.data.sample_rate)[None]
+        except InputError:
+            raise
+        except Exception as error:  # soundfile's are of several types
+            raise InputError(f"--predict={path}: cannot be read as a sound ({error})") from None
     try:
         return decode_file(path, (shape[0], shape[1]), shape[2])[None]  # [H, W, C] -> [1, H, W, C]
     except Exception as error:  # Pillow's are of many types

@@ -24,7 +24,7 @@ from gan_jax.recognition.controls import untrained
 from gan_jax.recognition.detecting import METHODS, Detecting
 from gan_jax.recognition.pictures import confusion, draw_confusion, draw_neighbours
 from gan_jax.recognition.probe import Described, Labelled, accuracy, balanced, load_labelled
-from gan_jax.recognition.recogniser import load_classifier, open_image, save_classifier, teach
+from gan_jax.recognition.recogniser import load_classifier, open_example, save_classifier, teach
 from gan_jax.recognition.semi import (
     classes,
     fixmatch,
@@ -80,6 +80,8 @@ def recognize(
     workdir = Path(workdir)
     gan = load(workdir, checkpoint)
     data = load_labelled(gan.config)
+    if data.train.ndim != 4 and task != "probe":
+        raise InputError(f"--task={task} needs images, and these data are signals: choose probe")
     if task == "probe":
         part = _probe(workdir, gan, data, labels, label_seeds)
     elif task == "semi":
@@ -98,13 +100,13 @@ def recognize(
 
 
 def predict(workdir: str | Path, image: str | Path) -> list[tuple[str, float]]:
-    """Classes of one image file with their probabilities, likeliest first.
+    """Classes of one image or sound file with their probabilities, likeliest first.
 
     Raises:
-        InputError: no classifier is there, or the file is no image.
+        InputError: no classifier is there, or the file is neither.
     """
     recogniser = load_classifier(workdir)
-    found = recogniser.probabilities(open_image(Path(image), recogniser.shape))[0]
+    found = recogniser.probabilities(open_example(Path(image), recogniser))[0]
     return sorted(zip(recogniser.class_names, map(float, found), strict=True), key=lambda pair: -pair[1])
 
 
@@ -134,7 +136,7 @@ def _probe(workdir: Path, gan: Gan, data: Labelled, labels: Sequence[int] | None
     taught = _some(data, _TAUGHT)
     used = {n: np.unique(np.concatenate([balanced(data.labels, n, s) for s in seeds[n]])) for n in budgets}
     rows: list[dict[str, Any]] = []
-    for name, families, scale in _SOURCES:
+    for name, families, scale in _SOURCES if data.train.ndim == 4 else _SOURCES[:-1]:  # signals have no gradients
         describe = {
             "ours": features.trunk(gan),
             "random": features.trunk(untrained(gan.program, gan.config.seed)),
