@@ -233,7 +233,12 @@ def run(folder: pathlib.Path, words: list[str], timeout: int = 300) -> subproces
 def smaller_command(words: list[str]) -> list[str]:
     """A page's command with a few images, small networks and few trials; what it says itself stays."""
     if words[0] == "gan_jax.main":
-        own = any(word.startswith(("--config=auto:", "--config=folder", "--config.data.source=npz")) for word in words)
+        own = any(
+            word.startswith(
+                ("--config=auto:", "--config=folder", "--config.data.source=npz", "--config=configs/mnist1d")
+            )
+            for word in words
+        )
         small = TINY if own or "--config=runs/tune/best.py" in words else [*TINY, *DIGITS]
         small = [*small, "--config.data.image_size=16"] if any("photos" in word for word in words) else small
     else:
