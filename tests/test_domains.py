@@ -57,9 +57,12 @@ def test_the_ngram_model_draws_by_the_counts() -> None:
 
 
 def test_longer_models_come_nearer() -> None:
-    rng = np.random.default_rng(0)
-    vowels, others = list("aeiou"), list("bcdfghklmn")
-    words = ["".join(rng.choice(part) for part in (others, vowels, others, vowels, others)) for _ in range(3_000)]
+    """The third letter follows from the two before it, the fourth from the three before it."""
+    rng, letters = np.random.default_rng(0), "abcdefgh"
+    words = []
+    for first, second, last in rng.integers(0, 8, (3_000, 3)):
+        numbers = first, second, (first + second) % 8, (3 * first + second) % 8, last
+        words.append("".join(letters[number] for number in numbers))
     gaps = []
     for n in (2, 3, 4):
         drawn = NgramModel(words[:2_000], n, 6).sample(rng, 2_000)

@@ -465,7 +465,8 @@ def test_sounds_are_written_as_wav(tmp_path: pathlib.Path) -> None:
     again = load_source(DataConfig(source="npz", path=str(tmp_path / "a.npz")))
     np.testing.assert_array_equal(again.arrays["image"], samples)
     write_samples(samples, None, tmp_path / "a.png", RATE)
-    assert Image.open(tmp_path / "a.png").size[1] > 48
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[1] > 48
     with silently():
         folder = load_source(config_of(tmp_path / "each"))
     assert len(folder) == 2 and folder.num_classes == 2

@@ -110,7 +110,7 @@ def _check_data(architecture: str, config: ModelConfig, shape: tuple[int, ...], 
             )
         return
     if architecture in SIGNALS:
-        check_length(shape[0], config.frame)
+        check_length(shape[0], config.frame if architecture == "r3gan_1d" else 1)
         return
     if architecture == "article" and shape[:2] != article.SIZE:
         raise InputError(

@@ -29,7 +29,7 @@ from gan_jax.population.training import Feed
 from gan_jax.program import Program, build
 from gan_jax.runtime.checkpoint import Checkpoints
 from gan_jax.runtime.mesh import make_mesh
-from gan_jax.runtime.pictures import to_uint8
+from gan_jax.runtime.pictures import as_data
 from gan_jax.runtime.watchdog import Alarm, Watchdog
 from gan_jax.runtime.workdir import fixed_settings
 
@@ -223,4 +223,4 @@ def _score(program: Program, state: State, config: Config) -> float:
     if not np.isfinite(samples).all():
         return math.inf
     judge = judge_of(config.data, config.evaluation)
-    return judge.scores(to_uint8(samples), ("fid",))["fid"]
+    return judge.scores(as_data(samples), ("fid",))["fid"]

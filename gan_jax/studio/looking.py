@@ -53,10 +53,11 @@ class Studio:
             gan: of images.
 
         Raises:
-            InputError: it draws points.
+            InputError: it draws points or signals.
         """
         if len(gan.shape) != 3:
-            raise InputError("this run draws points, not images: look at it with gan_jax.report")
+            kind = "points" if len(gan.shape) == 1 else "signals"
+            raise InputError(f"this run draws {kind}, not images: look at it with gan_jax.report")
         self.gan = gan
         self._lock = threading.Lock()  # the page calls from several threads; what is kept is computed once
 
