@@ -134,7 +134,7 @@ def test_sounds_that_cannot_serve_say_so(tmp_path: pathlib.Path, monkeypatch: py
     with pytest.raises(InputError, match="source wav needs --config.data.path"):
         load_source(dataclasses.replace(config_of(tmp_path), path=""))
     (tmp_path / "a.wav").write_bytes(b"RIFF")
-    with pytest.raises(InputError, match="neither this nor any other of the sounds can be decoded"):
+    with pytest.raises(InputError, match="neither this nor any other sound can be decoded"):
         load_source(config_of(tmp_path))
     with pytest.raises(InputError, match="has no test split: put sounds in its sub-folders"):
         load_source(config_of(tmp_path), "test")

@@ -19,14 +19,15 @@ Listing = tuple[list[str], list[int], tuple[str, ...]]  # files, a label each, n
 
 
 class Kind(NamedTuple):
-    """What files are looked for: their endings, what they are called, and the formats that may be given."""
+    """What files are looked for: their endings, what one and many are called, and the formats that may be given."""
 
     endings: tuple[str, ...]
+    one: str
     noun: str
     formats: str
 
 
-IMAGES = Kind((".png", ".jpg", ".jpeg", ".webp"), "images", "PNG, JPEG or WebP files")
+IMAGES = Kind((".png", ".jpg", ".jpeg", ".webp"), "image", "images", "PNG, JPEG or WebP files")
 
 
 class FolderSource:
@@ -120,9 +121,7 @@ def from_files(
     images, good = _decode_all(files, shape, decode, config.threads, keep)
     skipped = len(files) - int(good.sum())
     if skipped == len(files):
-        raise InputError(
-            f"{files[0]}: neither this nor any other of the {kind.noun} can be decoded: give {kind.formats}"
-        )
+        raise InputError(f"{files[0]}: neither this nor any other {kind.one} can be decoded: give {kind.formats}")
     if report:
         report()
     elif skipped:

@@ -16,7 +16,7 @@ from gan_jax.data.arrays import ArraySource
 from gan_jax.data.folder import FolderSource, Kind, from_files, list_split
 from gan_jax.errors import InputError
 
-SOUNDS = Kind((".wav", ".flac", ".ogg"), "sounds", "WAV, FLAC or Ogg files")
+SOUNDS = Kind((".wav", ".flac", ".ogg"), "sound", "sounds", "WAV, FLAC or Ogg files")
 
 
 def load_sounds(root: Path, split: str, config: DataConfig) -> ArraySource | FolderSource:
