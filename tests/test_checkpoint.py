@@ -121,8 +121,8 @@ def test_saves_leave_little_in_memory(tmp_path: pathlib.Path) -> None:
                 checkpoints.wait()
                 gc.collect()
                 blocks.append(sys.getallocatedblocks())
-    # TensorStore 0.1.86 loses four objects an array, which is little; a save lost more than 400 in all once.
-    assert min(after - before for before, after in zip(blocks, blocks[1:], strict=False)) < 20 * 30 * 7, blocks
+    # TensorStore 0.1.86 loses four objects an answer, once a folder; a save lost more than 400 in all once.
+    assert min(after - before for before, after in zip(blocks, blocks[1:], strict=False)) < 20 * 30, blocks
 
 
 # ---------------------------------------------------------------------- what is saved comes back

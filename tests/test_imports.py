@@ -92,7 +92,7 @@ def test_imports_run_one_way(path: pathlib.Path) -> None:
     assert imported_rooms(path) <= ROOMS[name] | {name}
 
 
-def test_only_one_file_imports_orbax() -> None:
+def test_only_checkpoints_import_orbax() -> None:
     users = [path.name for path in PACKAGE.rglob("*.py") if "orbax" in {
         alias.name.split(".")[0]
         for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)
@@ -101,7 +101,7 @@ def test_only_one_file_imports_orbax() -> None:
         (node.module or "").split(".")[0]
         for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
     }]  # fmt: skip
-    assert users == ["checkpoint.py"]
+    assert sorted(users) == ["checkpoint.py", "orbax_leaks.py"]
 
 
 def test_importing_the_package_is_quick_and_loads_no_jax() -> None:

@@ -21,12 +21,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
-from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from gan_jax.errors import InputError
 from gan_jax.runtime import integrity, shelf
 from gan_jax.runtime.agreement import everyone, from_first, on_first
 from gan_jax.runtime.integrity import PyTree, Record
+from gan_jax.runtime.orbax_leaks import mend_leaks
 from gan_jax.runtime.orbax_noise import silence_orbax
 
 _LOG = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Checkpoints:
         self._pending: Record | None = None  # of a save that has been started
         self._values: dict[str, np.ndarray] = {}  # of that save, until they are summed up in the background
         silence_orbax()
-        _count_no_bytes()
+        mend_leaks()
         self._orbax = ocp.StandardCheckpointer(
             async_options=ocp.options.AsyncOptions(
                 post_finalization_callback=self._seal,
@@ -346,15 +346,6 @@ class Checkpoints:
             if value is not None and (best is None or value <= best[0]):
                 best = value, step
         return best and best[1]
-
-
-def _count_no_bytes() -> None:
-    """Has Orbax not ask TensorStore how many bytes it moved, a figure for its log.
-
-    TensorStore 0.1.86 never frees its answer (`experimental_collect_matching_metrics`), tens of kilobytes a save.
-    """
-    if hasattr(tensorstore_utils, "get_tensorstore_raw_bytes"):
-        tensorstore_utils.get_tensorstore_raw_bytes = lambda direction=None: 0
 
 
 def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
