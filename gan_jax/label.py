@@ -12,6 +12,7 @@ flags.DEFINE_integer("labels", 0, "keep so many labels, evenly drawn; the others
 flags.DEFINE_string("out", "", "the .npz to write, e.g. --out=labelled.npz")
 flags.DEFINE_string("method", "gan", "gan (semi-supervised), fixmatch, or classifier (sees the labelled images alone)")
 flags.DEFINE_integer("steps", 0, "of the training; 0 = the method's own number", lower_bound=0)
+flags.DEFINE_float("confidence", 0.0, "leave out images whose inferred label is less sure, e.g. 0.9")
 flags.DEFINE_integer("seed", 0, "of the draw and the training", lower_bound=0)
 
 
@@ -28,9 +29,11 @@ def main() -> None:
         method=FLAGS.method,
         steps=FLAGS.steps,
         seed=FLAGS.seed,
+        confidence=FLAGS.confidence,
     )
     right = f", {found['right']:.2f} % of them right" if "right" in found else ""
-    print(f"{out}: {found['known']:,.0f} labels given, {found['inferred']:,.0f} inferred{right}; train with")
+    left = f", {found['left_out']:,.0f} left out" if found["left_out"] else ""
+    print(f"{out}: {found['known']:,.0f} labels given, {found['inferred']:,.0f} inferred{right}{left}; train with")
     print(f"  --config.data.source=npz --config.data.path={out} --config.model.conditional=true")
 
 

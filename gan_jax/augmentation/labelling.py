@@ -83,6 +83,7 @@ def label_file(
     method: str = "gan",
     steps: int = 0,
     seed: int = 0,
+    confidence: float = 0.0,
 ) -> dict[str, float]:
     """Writes an .npz whose every image has a label, given or inferred, for `config.data.source=npz`.
 
@@ -96,10 +97,11 @@ def label_file(
         method: see `infer`.
         steps: of the training; 0 = the method's own number.
         seed: of the draw and the training.
+        confidence: images whose inferred label is less sure are left out.
 
     Returns:
-        "known", "inferred": how many; "confidence": mean of the inferred; "right": percent of inferred labels that are
-        right, where labels were only set aside.
+        "known", "inferred", "left_out": how many; "confidence": mean of the inferred; "right": percent of inferred
+        labels that are right, where labels were only set aside.
 
     Raises:
         InputError: there is nothing to label, or the images do not fit together.
@@ -107,6 +109,8 @@ def label_file(
     out = Path(out)
     if out.suffix != ".npz":
         raise InputError(f"--out={out}: give a file that ends in .npz")
+    if not 0 <= confidence < 1:
+        raise InputError(f"--confidence={confidence:g} is a probability: give 0 to 1")
     if method not in METHODS:
         raise InputError(f"--method={method}: choose of {', '.join(METHODS)}")
     data = load_labelled(config)
@@ -126,20 +130,22 @@ def label_file(
     found = infer(images, rows, data.labels[rows], data.num_classes, method, steps or STEPS[method], seed)
     with writing(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
+    sure = found.confidence >= confidence
     arrays = {
-        "images": images,
-        "labels": found.labels,
-        "known": found.known,
-        "confidence": found.confidence,
+        "images": images[sure],
+        "labels": found.labels[sure],
+        "known": found.known[sure],
+        "confidence": found.confidence[sure],
         "class_names": np.array(data.class_names),
         "test_images": data.test,
         "test_labels": data.test_labels,
     }
     with writing(out):
         write_bytes(out, _packed(arrays))
-    facts = {"known": float(found.known.sum()), "inferred": float((~found.known).sum())}
-    facts["confidence"] = float(found.confidence[~found.known].mean())
-    aside = ~found.known[: len(truth)]
+    inferred = sure & ~found.known
+    facts = {"known": float(found.known.sum()), "inferred": float(inferred.sum()), "left_out": float((~sure).sum())}
+    facts["confidence"] = float(found.confidence[inferred].mean()) if inferred.any() else 0.0
+    aside = inferred[: len(truth)]
     if aside.any():
         facts["right"] = float(100 * np.mean(found.labels[: len(truth)][aside] == truth[aside]))
     return facts

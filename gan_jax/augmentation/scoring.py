@@ -110,9 +110,9 @@ def table(found: dict[str, Any]) -> str:
     """The scores, a row a line, and what they say."""
     texts = {
         "real": "real",
-        "classic": "real, moved and stretched",
+        "classic": "real, moved and cut out",
         "generated": "generated alone (CAS)",
-        "both": "real, moved and stretched, + generated",
+        "both": "real, moved and cut out, + generated",
     }
     lines = [f"{'trained on':42}{'accuracy %':>12}{'rarest 3 %':>12}"]
     lines += [

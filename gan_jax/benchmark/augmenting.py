@@ -50,6 +50,7 @@ class Study:
         closed_images: the same in the closed regime.
         method: how labels are inferred in the open regime.
         label_steps: of that.
+        sure: probability below which an inferred label is not used.
         offset: added to every seed; tuning takes 100 and looks at validation images alone.
         tuning: test images are validation images.
     """
@@ -69,6 +70,7 @@ class Study:
     closed_images: int = 200_000
     method: str = "gan"
     label_steps: int = 2_000
+    sure: float = 0.8
     offset: int = 0
     tuning: bool = False
 
@@ -122,14 +124,24 @@ class Study:
             save_arrays(path, dataclasses.asdict(found), {})
         return Inferred(**load_arrays(path)[0])
 
+    def certain(self, size: str, seed: int) -> np.ndarray:
+        """The training images whose label is given, or inferred and sure."""
+        return np.flatnonzero(self.inferred(size, seed).confidence >= self.sure)
+
+    @property
+    def labelling(self) -> dict[str, Any]:
+        """How labels are inferred, for recipes."""
+        return {"labels": self.method, "label_steps": self.label_steps, "sure": self.sure}
+
     @functools.lru_cache(maxsize=2)  # noqa: B019
     def pair(self, regime: str, size: str, seed: int) -> Gan:
         """A trained pair: a run like any other in the cache folder, so it goes on where it was stopped."""
         seen = self.real(size, seed)
         if regime == "open":
-            seen = Images(self.data["train"].images, self.inferred(size, seed).labels)
+            seen = self.data["train"].part(sure := self.certain(size, seed))
+            seen = Images(seen.images, self.inferred(size, seed).labels[sure])
         config = self.pair_config(regime, seed)
-        recipe = config_recipe(config) | {"size": size, "labels": [self.method, self.label_steps, regime == "open"]}
+        recipe = config_recipe(config) | {"size": size, "labels": self.labelling if regime == "open" else {}}
         folder = self._cache(f"{regime}-{size}", recipe, seed)
         path = folder / "labelled.npz"
         save_arrays(path, {"images": seen.images, "labels": seen.labels}, {})
@@ -155,9 +167,9 @@ class Study:
         return Images(images[sure], shares[sure].argmax(axis=1).astype(np.int32))
 
     def unlabelled(self, size: str, seed: int) -> Images:
-        """All other training images with the labels that the pair of the open regime was trained with."""
+        """The images without label that the pair of the open regime was trained on, with its labels."""
         found = self.inferred(size, seed)
-        rest = np.flatnonzero(~found.known)
+        rest = np.setdiff1d(self.certain(size, seed), np.flatnonzero(found.known))
         return Images(self.data["train"].images[rest], found.labels[rest])
 
     # ------------------------------------------------------------ classifiers

@@ -13,7 +13,7 @@ from gan_jax.benchmark.suite import Arm, Outcome, Suite, config_recipe
 
 ARMS = {
     "real": "labelled images as they are",
-    "classic": "labelled images, moved, scaled and stretched",
+    "classic": "labelled images, moved and cut out",
     "generated": "generated images alone",
     "real_generated": "labelled and generated images",
     "both": "classic, and generated images beside",
@@ -44,9 +44,10 @@ def measure(study: Study, regime: str, size: str, arm: str, seed: int) -> Outcom
         gan = study.pair(regime, size, seed)
         seen = gan.step * gan.config.images_per_step
     if regime == "open" and arm in ("generated", "inferred"):
-        found = study.inferred(size, seed)
-        aside = ~found.known
-        right = found.labels[aside] == study.data["train"].labels[aside]
+        found, used = study.inferred(size, seed), study.certain(size, seed)
+        used = used[~found.known[used]]
+        right = found.labels[used] == study.data["train"].labels[used]
+        facts["labels_used"] = float(len(used))
         facts["labels_right"] = 100 * float(right.mean())
     return Outcome(study.judged(classifier, size, seed) | facts, time.perf_counter() - start, seen)
 
@@ -90,7 +91,7 @@ def make_suite(study: Study) -> Suite:
 
 
 def _recipe(study: Study, regime: str, size: str) -> dict[str, Any]:
-    labels = {"labels": study.method, "label_steps": study.label_steps} if regime == "open" else {}
+    labels = study.labelling if regime == "open" else {}
     facts = {"classifier_steps": study.steps[size], "filter": study.filter.get(regime, "none")}
     return config_recipe(study.pair_config(regime, 0)) | labels | facts
 
@@ -119,8 +120,8 @@ def _describe(study: Study) -> str:
         f"balanced, or a long tail in which class i keeps {study.head:,} * 0.6^i; seed = draw of the labels, of the GAN"
         f" and of the network. The last {study.validation:,} training images take part in no training; on them one of"
         " three shares of generated (or pseudo-labelled) images is chosen for each seed (share). labels_right: percent"
-        " of inferred labels that are right. cas: gap to the same network on all real images with the same steps;"
-        " per_class generated images. Paired differences: docs/augmentation.md."
+        " of the inferred labels in use that are right, labels_used: how many. cas: gap to the same network on all real"
+        " images with the same steps; per_class generated images. Paired differences: docs/augmentation.md."
     )
 
 
