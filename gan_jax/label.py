@@ -10,7 +10,7 @@ flags.DEFINE_string("config", "", "whose data are the labelled images, e.g. --co
 flags.DEFINE_string("unlabelled", "", "a folder or .npz of images without labels")
 flags.DEFINE_integer("labels", 0, "keep so many labels, evenly drawn; the others are inferred; 0 = all", lower_bound=0)
 flags.DEFINE_string("out", "", "the .npz to write, e.g. --out=labelled.npz")
-flags.DEFINE_string("method", "gan", "gan (semi-supervised), fixmatch, or classifier (sees the labelled images alone)")
+flags.DEFINE_string("method", "curriculum", "curriculum, gan, fixmatch, or classifier (sees the labelled images alone)")
 flags.DEFINE_integer("steps", 0, "of the training; 0 = the method's own number", lower_bound=0)
 flags.DEFINE_float("confidence", 0.0, "leave out images whose inferred label is less sure, e.g. 0.9")
 flags.DEFINE_integer("seed", 0, "of the draw and the training", lower_bound=0)

@@ -393,7 +393,7 @@ def test_few_labels_become_many(tmp_path: pathlib.Path, digits: Labelled) -> Non
     np.testing.assert_array_equal(kept.test, digits.test)
 
 
-@pytest.mark.parametrize("method", ["gan", "fixmatch"])
+@pytest.mark.parametrize("method", ["gan", "fixmatch", "curriculum"])
 def test_methods_that_see_all_images_know_the_given_labels(method: str, digits: Labelled) -> None:
     rows = np.concatenate([np.flatnonzero(digits.labels == number)[:10] for number in range(10)])
     found = labelling.infer(digits.train, rows, digits.labels[rows], 10, method, 60, 0)

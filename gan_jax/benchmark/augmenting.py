@@ -60,16 +60,16 @@ class Study:
     sizes: tuple[str, ...] = ("100", "1000", "10000", LONGTAIL)
     head: int = 1_000
     steps: Mapping[str, int] = dataclasses.field(
-        default_factory=lambda: {"100": 600, "1000": 1_000, "10000": 2_000, LONGTAIL: 1_000, ALL: 3_000}
+        default_factory=lambda: {"100": 500, "1000": 800, "10000": 1_500, LONGTAIL: 800, ALL: 2_000}
     )
     shares: tuple[float, ...] = (0.25, 0.5, 0.75)
     validation: int = 5_000
     generated: int = 20_000
     filter: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"open": "none", "closed": "none"})
-    open_images: int = 400_000
-    closed_images: int = 200_000
-    method: str = "gan"
-    label_steps: int = 2_000
+    open_images: int = 200_000
+    closed_images: int = 100_000
+    method: str = "curriculum"
+    label_steps: int = 500
     sure: float = 0.8
     offset: int = 0
     tuning: bool = False
