@@ -78,7 +78,7 @@ class Study:
 
     @functools.cached_property
     def data(self) -> dict[str, Images]:
-        """ "train", "validation" (the last images of the training split) and "test"."""
+        """By name: "train", "validation" (the last images of the training split), "test"."""
         found = load_labelled(self.pair_config("open", 0))
         whole, held = Images(found.train, found.labels), len(found.train) - self.validation
         parts = {"train": whole.part(np.arange(held)), "validation": whole.part(np.arange(held, len(whole)))}
