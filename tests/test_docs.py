@@ -58,6 +58,7 @@ TINY = [
 ]
 DIGITS = ["--config.data.source=digits", "--config.data.path=", "--config.data.image_size=8"]  # in place of larger sets
 SMALL = {
+    "gan_jax.augment": ["--count=100", "--steps=20"],
     "gan_jax.evaluate": ["--num=200"],
     "gan_jax.recognize": ["--label_seeds=1", "--labels=20", "--steps=20"],
     "gan_jax.tune": [*TINY, *DIGITS, "--trials=2"],
