@@ -98,7 +98,7 @@ def generate(gan: Gan, recipe: Recipe, classes: int, probabilities: Probabilitie
     Raises:
         InputError: pair and recipe do not fit, or hardly a candidate passes the filter.
     """
-    _check(gan, recipe, classes, probabilities)
+    check(gan, recipe, classes, probabilities is not None)
     wanted = np.array([len(range(number, recipe.count, classes)) for number in range(classes)])
     kept: list[list[np.ndarray]] = [[] for _ in range(classes)]
     drawn, passed, round_ = np.zeros(classes, int), np.zeros(classes, int), 0
@@ -122,17 +122,22 @@ def generate(gan: Gan, recipe: Recipe, classes: int, probabilities: Probabilitie
     return Images(chosen, labels), [round(float(share), 4) for share in passed / np.maximum(drawn, 1)]
 
 
-def _check(gan: Gan, recipe: Recipe, classes: int, probabilities: Probabilities | None) -> None:
+def check(gan: Gan, recipe: Recipe, classes: int, judged: bool) -> None:
+    """Checks that a pair can make a set of so many classes, by a classifier if `judged`.
+
+    Raises:
+        InputError: it cannot.
+    """
     if len(gan.shape) != 3:
         raise InputError("this run makes points, not images: augmentation needs a run on images")
-    if not gan.config.model.conditional and probabilities is None:
+    if not gan.config.model.conditional and not judged:
         raise InputError(
             "this generator knows no classes and there is no classifier to tell them: train one with"
             " --config.model.conditional=true, or on labelled data"
         )
     if recipe.count < classes:
         raise InputError(f"--count={recipe.count} is less than one image of each of {classes} classes: raise it")
-    if recipe.filter.confidence and probabilities is None:
+    if recipe.filter.confidence and not judged:
         raise InputError(f"--filter={recipe.filter}: confidence needs labelled data to train a classifier on")
     if recipe.filter.discriminator < 1 and gan.config.model.pack > 1:
         raise InputError(f"config.model.pack={gan.config.model.pack}: this discriminator judges packs, not images")

@@ -54,6 +54,12 @@ def accuracies(classifier: Any, data: Labelled) -> dict[str, float]:
     return {"accuracy": overall, "rare3_accuracy": float(by_class[rare].mean())}
 
 
+def check_share(share: float) -> None:
+    """Raises InputError if it is no part of a batch."""
+    if not 0 < share < 1:
+        raise InputError(f"--share={share:g} must lie between 0 and 1: the part of a batch that is generated")
+
+
 def score(generated: Images, data: Labelled, steps: int = STEPS, share: float = SHARE, seed: int = 0) -> dict[str, Any]:
     """Test accuracies in percent with and without the generated images.
 
@@ -71,8 +77,7 @@ def score(generated: Images, data: Labelled, steps: int = STEPS, share: float = 
     Raises:
         InputError: shapes or classes differ, or the share is no share.
     """
-    if not 0 < share < 1:
-        raise InputError(f"--share={share:g} must lie between 0 and 1: the part of a batch that is generated")
+    check_share(share)
     if generated.images.shape[1:] != data.train.shape[1:]:
         raise InputError(
             f"generated images are {list(generated.images.shape[1:])}, the labelled ones {list(data.train.shape[1:])}:"
