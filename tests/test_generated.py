@@ -442,6 +442,7 @@ def command(*words: str) -> list[str]:
         ({"form": "array_record", "out": "My-Set"}, "small letters"),
         ({"count": 3}, "--count=3"),
         ({"truncation": -1.0}, "--truncation"),
+        ({"share": 1.5}, "--share=1.5"),
         ({"checkpoint": "first"}, "--checkpoint=first"),
     ],
 )

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gan_jax.augmentation import provenance, scoring
+from gan_jax.augmentation import generation, provenance, scoring
 from gan_jax.augmentation.classifier import Classifier, Images, load_classifier, save_classifier, train_classifier
 from gan_jax.augmentation.files import format_of, provenance_path, write_set
 from gan_jax.augmentation.generation import Filter, Recipe, generate
@@ -60,13 +60,16 @@ def augment(
     workdir, out = plain_folder(workdir), Path(out)
     form = format_of(out, form)
     recipe = Recipe(count, seed, Filter.parse(chosen), truncation)
+    scoring.check_share(share)
     if truncation is not None and not truncation > 0:
         raise InputError(f"--truncation={truncation} must be above 0: 0.5 is strong, 2 is weak")
     gan = load(workdir, checkpoint)
     needs_classes = not gan.config.model.conditional or bool(recipe.filter.confidence)
     data = scoring.labelled_set(gan.config, labelled) if scored or needs_classes else None
+    classes = _classes(gan, data)
+    generation.check(gan, recipe, len(classes), data is not None)
     classifier, about = _judge(workdir, gan, data) if needs_classes and data else (None, None)
-    facts = provenance.describe(gan, workdir, recipe, _classes(gan, data), about, form)
+    facts = provenance.describe(gan, workdir, recipe, classes, about, form)
     if (before := _before(out, facts)) is None:
         found = _drawn(gan, recipe, facts, classifier)
         write_set(found, facts["classes"], out, form, _text(facts))
