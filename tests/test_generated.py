@@ -507,7 +507,7 @@ def test_the_suite_runs_on_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: pat
     assert "closed_100_pseudo" not in made.arms
     json.dumps(dict(made.protocol()))
     assert all(json.dumps(dict(arm.recipe())) for arm in made.arms.values())
-    chosen = [name for name in made.arms if name.startswith(("cas", "open_100", "closed_longtail"))]
+    chosen = [name for name in made.arms if name.startswith(("cas", "open_100"))]
     records = [
         {"arm": name, "seed": 0, "metrics": dict(made.arms[name].run(0).metrics), "seconds": 1.0, "images": 0}
         for name in chosen
@@ -525,7 +525,13 @@ def test_the_suite_runs_on_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: pat
     assert np.bincount(kept).tolist() == [60, 36, 21, 12, 7, 4, 2, 1, 1, 1]
     held = study.data["validation"]
     assert len(held) == 200 and len(study.data["train"]) == 1_437 - 200
+    assert study.pair_config("closed", 0).augment.method == "diffaugment"
+    assert study.pair_config("closed", 0).data.balanced and not study.pair_config("open", 0).data.balanced
+    for arm, rare in (("both", 80.0), ("classic", 70.0), ("balanced", 75.0)):
+        values = {"accuracy": 80.0, "rare3_accuracy": rare}
+        records.append({"arm": f"closed_longtail_{arm}", "seed": 0, "metrics": values, "seconds": 1.0, "images": 0})
     lines = augmentation_page.difference_table({"records": records})
+    assert any("+10.00, one draw" in line for line in lines)
     assert any("one draw" in line for line in lines) and any("rarest 3" in line for line in lines)
     assert len(augmentation_page.arm_table({"records": records}, "accuracy")) == 2 + 2
     assert augmentation_page.verdict("+1.00 [+0.50, +1.50], 5 draws") == "helps"
