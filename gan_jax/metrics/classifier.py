@@ -126,9 +126,9 @@ def train_classifier(
 def signal_epochs(signals: np.ndarray, batch_size: int = 128) -> int:
     """Passes over signals [N, L, C] that make about as many steps whatever their number.
 
-    Short signals, which are looked at as they are, take 4,000 steps; spectrograms are learned in 400.
+    Short signals, which are looked at as they are, take 2,000 steps; spectrograms are learned in 400.
     """
-    steps = 400 if signals.shape[1] >= LONG else 4_000
+    steps = 400 if signals.shape[1] >= LONG else 2_000
     return max(1, round(steps / max(1, len(signals) // batch_size)))
 
 

@@ -34,18 +34,20 @@ class Block(nn.Module):
         depth: blocks in the whole network; the branch's gain falls with it, as in Fixup (Zhang et al. 2019).
         dtype: of the activations.
         window: of the grouped convolution; one row for signals.
+        group: its channels a group.
     """
 
     depth: int
     dtype: Any
     window: tuple[int, int] = (3, 3)
+    group: int = _GROUP
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """Maps [B, H, W, C] to the same shape; the identity when freshly initialised."""
         channels = x.shape[-1]
         inner = 2 * channels
-        groups = max(1, inner // _GROUP)
+        groups = max(1, inner // self.group)
         while inner % groups:
             groups -= 1
         # He's gain for LeakyReLU, times depth^(-1/4) for each of the two convolutions; squared for a variance.

@@ -17,6 +17,7 @@ from gan_jax.models.signals import downsample, halvings, loudness, spectrogram_k
 
 D_NORMS = ("none",)
 _WINDOW = (1, 3)
+_GROUP = 64  # channels a group: along one axis wide groups are cheap, and narrow ones slow on CPU
 _UNIT = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
@@ -51,7 +52,7 @@ class Generator(nn.Module):
             if stage:
                 x = upsample(x.astype(dtype))
             for number in range(1, self.blocks + 1):
-                x = Block(self.blocks * (count + 1), dtype, _WINDOW, name=f"stage_{stage}_block_{number}")(x)
+                x = Block(self.blocks * (count + 1), dtype, _WINDOW, _GROUP, name=f"stage_{stage}_block_{number}")(x)
         if self.frame == 1:
             x = Conv(channels, (1, 1), use_bias=False, dtype=self.dtype, kernel_init=_UNIT, name="signal")(x)
         else:
@@ -101,7 +102,7 @@ class Discriminator(nn.Module):
             dtype = self.dtype if stage else jnp.float32
             x = x.astype(dtype)
             for number in range(1, self.blocks + 1):
-                x = Block(self.blocks * (count + 1), dtype, _WINDOW, name=f"stage_{stage}_block_{number}")(x)
+                x = Block(self.blocks * (count + 1), dtype, _WINDOW, _GROUP, name=f"stage_{stage}_block_{number}")(x)
             stages.append(x[:, 0])
             if stage:
                 x = downsample(x)

@@ -76,21 +76,17 @@ class Protocol:
         return judge
 
     def score(self, samples: Samples, seed: int) -> dict[str, float]:
-        """Scores of labelled samples, percentages 0 to 100; not numbers for a generator that diverged.
+        """Scores of labelled samples, percentages 0 to 100.
 
         Returns:
             "cas": accuracy on real test signals of the same classifier, trained on the samples alone (Ravuri & Vinyals
             2019). "recognised": samples that the real signals' classifier calls what they should be. "fid" in its
             features, "classifier_score", "class_share_*" of its answers. "nn_ratio": of the memorisation check.
-            "few_real", "few_both": accuracy with `FEW` real labels, alone and with the samples.
         """
         signals, labels = as_data(samples[0]).astype(np.float32), samples[1]
         data, found = self.data, extract(self.judge.network, signals)
         assert found.logits is not None
         shares = 100 * class_shares(found.logits)
-        rows = balanced(data.labels, FEW, seed)
-        few = data.train[rows], data.labels[rows]
-        both = np.concatenate([few[0], signals]), np.concatenate([few[1], labels])
         return {
             "cas": self._taught(signals, labels, seed),
             "recognised": float(100 * np.mean(found.logits.argmax(1) == labels)),
@@ -99,10 +95,16 @@ class Protocol:
             "class_share_min": float(shares.min()),
             "class_share_max": float(shares.max()),
             "nn_ratio": memorisation(signals, data.test, data.train).nn_ratio,
-            "few_real": self._taught(*few, seed),
-            "few_both": self._taught(*both, seed),
             "real_accuracy": 100 * self.judge.accuracy,
         }
+
+    def gain(self, samples: Samples, seed: int) -> dict[str, float]:
+        """Accuracy with `FEW` real labels, "few_real", and with the samples beside them, "few_both"."""
+        data, rows = self.data, balanced(self.data.labels, FEW, seed)
+        few = data.train[rows], data.labels[rows]
+        signals = as_data(samples[0]).astype(np.float32)
+        both = np.concatenate([few[0], signals]), np.concatenate([few[1], samples[1]])
+        return {"few_real": self._taught(*few, seed), "few_both": self._taught(*both, seed)}
 
     def _taught(self, signals: np.ndarray, labels: np.ndarray, seed: int) -> float:
         """Test accuracy in percent of a classifier trained on given signals, as many steps whatever their number."""
@@ -111,7 +113,7 @@ class Protocol:
         return 100 * train_classifier(signals, labels, data.test, data.test_labels, seed=seed, epochs=epochs).accuracy
 
     def probe(self, gan: Gan, seed: int) -> dict[str, float]:
-        """Accuracy of logistic regression with `FEW` labels on a discriminator's features, trained and untrained."""
+        """Accuracy of a linear support vector machine with `FEW` labels on a discriminator's features, trained and untrained."""
         found = {}
         for name, pair in (("ours", gan), ("random", untrained(gan.program, gan.config.seed))):
             described = Described.of(self.data, trunk(pair), balanced(self.data.labels, FEW, seed))
@@ -132,7 +134,7 @@ def _ours(protocol: Protocol, seed: int) -> Outcome:
     gan, seconds = trained(protocol, seed)
     count = len(protocol.data.train)
     samples = np.asarray(gan.sample(jax.random.key(seed), count)), gan.check_labels(None, count)
-    found = protocol.score(samples, seed) | protocol.probe(gan, seed)
+    found = protocol.score(samples, seed) | protocol.gain(samples, seed) | protocol.probe(gan, seed)
     return Outcome(found, seconds, gan.step * gan.config.images_per_step)
 
 
