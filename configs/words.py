@@ -12,16 +12,15 @@ def get_config() -> Config:
     """The default game on the pair for words."""
     return load_sibling(__file__, "mnist").replace(
         {
-            "total_images": 2_000_000,
+            "total_images": 640_000,
             "data.source": "words",
             "data.length": 10,
-            "data.batch_size": 256,
             "model.architecture": "sequence",
             "model.latent_size": 10 * 27 + 64,
-            "model.g_width": 256,
-            "model.d_width": 64,
+            "model.g_width": 128,
+            "model.d_width": 32,
             "model.temperature": {"start": 1.0, "end": 0.5},
-            "optimizer.g_lr": {"start": 5e-4, "end": 5e-5},
-            "optimizer.d_lr": {"start": 5e-4, "end": 5e-5},
+            "penalty.r1": 0.3,
+            "penalty.r2": 0.3,
         }
     )

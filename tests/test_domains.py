@@ -211,7 +211,7 @@ def test_the_suite_measures_and_goes_on(tmp_path: pathlib.Path, monkeypatch: pyt
     words = {"data.path": str(tmp_path / "words.txt"), "model.blocks": 1}
     suite = domains.make_suite(
         {
-            "mnist1d": domains.Protocol("mnist1d", small | {"model.blocks": 1}),
+            "mnist1d": domains.Protocol("mnist1d", small),
             "words": domains.Protocol("words", small | words, count=500),
         }
     )
@@ -219,7 +219,7 @@ def test_the_suite_measures_and_goes_on(tmp_path: pathlib.Path, monkeypatch: pyt
     ours = suite.arms["mnist1d_ours"].run(0)
     assert {"cas", "fid", "class_share_min", "few_real", "few_both", "probe_ours", "recognised"} <= ours.metrics.keys()
     assert ours.images == 320 and ours.seconds > 0
-    again = domains.trained(domains.Protocol("mnist1d", small | {"model.blocks": 1}), 0)
+    again = domains.trained(domains.Protocol("mnist1d", small), 0)
     assert again[0].step == 10  # the kept run, not a new one
     copies = suite.arms["mnist1d_memoriser"].run(0).metrics
     assert copies["nn_ratio"] == 0 and copies["fid"] < ours.metrics["fid"]
