@@ -83,7 +83,8 @@ class NgramModel:
         self._n, self._length = n, length
         self._counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
         for word in words:
-            text = "^" * (n - 1) + word.ljust(length, BLANK)
+            # Blanks go on behind the word, so that its last letters have a successor wherever else they come up.
+            text = "^" * (n - 1) + word.ljust(length, BLANK) + n * BLANK
             for end in range(n - 1, len(text)):
                 self._counts[text[end - n + 1 : end]][text[end]] += 1
 

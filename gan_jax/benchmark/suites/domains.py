@@ -113,7 +113,7 @@ class Protocol:
         return 100 * train_classifier(signals, labels, data.test, data.test_labels, seed=seed, epochs=epochs).accuracy
 
     def probe(self, gan: Gan, seed: int) -> dict[str, float]:
-        """Accuracy of a linear support vector machine with `FEW` labels on a discriminator's features, trained and untrained."""
+        """Accuracy of a linear machine with `FEW` labels on the features of a discriminator, trained and untrained."""
         found = {}
         for name, pair in (("ours", gan), ("random", untrained(gan.program, gan.config.seed))):
             described = Described.of(self.data, trunk(pair), balanced(self.data.labels, FEW, seed))
