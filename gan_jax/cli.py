@@ -51,7 +51,7 @@ def _ask_for_huge_pages() -> None:
     except (AttributeError, ValueError, IndexError, OSError):  # not Linux, or not glibc
         return
     if able and sys.executable and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=2"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
