@@ -47,8 +47,8 @@ def test_a_command_leaves_programs_there(tmp_path, root):
 
 
 @pytest.mark.parametrize("given", [None, "glibc.malloc.check=0"])
-def test_commands_ask_for_huge_pages_once(given):
-    code = "import os; from gan_jax import cli; cli._ask_for_huge_pages(); print(os.environ.get('GLIBC_TUNABLES'))"
+def test_commands_set_up_malloc_once(given):
+    code = "import os; from gan_jax import cli; cli._set_up_malloc(); print(os.environ.get('GLIBC_TUNABLES'))"
     environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
     environment |= {"GLIBC_TUNABLES": given} if given else {}
     command = [sys.executable, "-c", code]
