@@ -249,6 +249,9 @@ def test_our_own_sources_read_the_set(form: str, expected: Images, sets: dict[st
 
 @pytest.mark.peers
 def test_torchvision_reads_the_folder(expected: Images, sets: dict[str, pathlib.Path]) -> None:
+    from torch_parts import torch_libraries
+
+    torch_libraries()
     from torchvision.datasets import ImageFolder
 
     folder = ImageFolder(str(sets["folder"]))

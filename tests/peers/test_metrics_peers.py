@@ -1,6 +1,5 @@
 """The metrics against pytorch-fid, torch-fidelity and prdc on the same features, images and weights."""
 
-import functools
 import hashlib
 import pathlib
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from torch_parts import torch_libraries
 
 from gan_jax.metrics.features import extract
 from gan_jax.metrics.frechet import frechet_distance, moments_of
@@ -17,22 +17,6 @@ from gan_jax.metrics.manifold import manifold_scores
 from gan_jax.metrics.scores import classifier_score
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("default")]  # their warnings are theirs
-
-
-@functools.cache
-def torch_libraries() -> Any:
-    """torch, with torchvision made importable.
-
-    Beside a CPU build of torch, PyPI's torchvision finds none of its C++ operators. The networks need only that
-    two of their names exist.
-    """
-    import torch
-
-    names = torch.library.Library("torchvision", "DEF")
-    torch_libraries.__dict__["kept"] = names  # the names live as long as this object
-    for name in ("nms", "qnms"):
-        names.define(f"{name}(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor")
-    return torch
 
 
 def features(count: int, size: int, seed: int) -> np.ndarray:
