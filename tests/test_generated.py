@@ -248,6 +248,7 @@ def test_our_own_sources_read_the_set(form: str, expected: Images, sets: dict[st
 
 
 @pytest.mark.peers
+@pytest.mark.filterwarnings("default")  # torchvision's are its own
 def test_torchvision_reads_the_folder(expected: Images, sets: dict[str, pathlib.Path]) -> None:
     from torch_parts import torch_libraries
 

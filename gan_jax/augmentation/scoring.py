@@ -125,5 +125,5 @@ def table(found: dict[str, Any]) -> str:
     ]
     word = "better" if found["gain"] > 0 else "no better"
     lines.append(f"with generated images {found['gain']:+.2f}: {word}, in one training of {found['steps']:,} steps;")
-    lines.append("below about one point that may be chance: other seeds tell (--seed)")
+    lines.append("a small difference may be chance: other seeds tell (--seed)")
     return "\n".join(lines)
