@@ -15,6 +15,7 @@ _QUESTIONS = (  # heading, arm, other arm, metric
     ("classic + generated, minus classic", "both", "classic", "accuracy"),
     ("classic + generated, minus classic + pseudo-labelled", "both", "pseudo", "accuracy"),
     ("classic + generated, minus classic + inferred labels", "both", "inferred", "accuracy"),
+    ("classic + generated, minus classic shown evenly", "both", "balanced", "accuracy"),
     ("rarest 3 classes: classic + generated, minus classic", "both", "classic", "rare3_accuracy"),
     ("rarest 3 classes: classic + generated, minus classic shown evenly", "both", "balanced", "rare3_accuracy"),
 )
