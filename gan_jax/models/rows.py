@@ -42,7 +42,9 @@ def input_gradient(g: Array, kernel: Array, row: Row) -> Array:
         part = g[:, 0] @ weights[index].T  # [B, T, s * C]
         parts.append(jnp.pad(part, ((0, 0), (index, row.groups - 1 - index), (0, 0))))
     whole = sum(parts, start=jnp.zeros((), g.dtype))
-    flat = whole.reshape(len(g), -1, channels)  # [B, T + m - 1, s * C] -> [B, (T + m - 1) s, C]
+    flat = whole.reshape(
+        -1, (row.places + row.groups - 1) * row.stride, channels
+    )  # [B, T + m - 1, s * C] -> [B, (T + m - 1) s, C]
     missing = row.low + row.length - flat.shape[1]
     if missing > 0:  # samples behind the last window
         flat = jnp.pad(flat, ((0, 0), (0, missing), (0, 0)))

@@ -5,6 +5,7 @@ any other. The gradient of a letter is that of a softmax at `temperature` (strai
 2017, section 2.2; for GANs of text: Kusner & Hernandez-Lobato 2016).
 """
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -96,9 +97,9 @@ class Discriminator(nn.Module):
                 y = Conv(self.width, (1, 3), dtype=self.dtype, kernel_init=_HE, name=f"conv_{number}{part}")(
                     nn.leaky_relu(y, _SLOPE)
                 )
-            x = (x + y) * 2**-0.5
+            x += y
             stages.append(x[:, 0])
-        flat = nn.leaky_relu(x, _SLOPE).reshape(len(x), -1)  # [B, 1, L, W] -> [B, L * W]
+        flat = nn.leaky_relu(x, _SLOPE).reshape(-1, math.prod(x.shape[1:]))  # [B, 1, L, W] -> [B, L * W]
         pooled = nn.leaky_relu(Dense(self.width, dtype=self.dtype, kernel_init=_HE, name="whole")(flat), _SLOPE)
         features = named_features(stages, pooled)
         seen = MinibatchStd(self.minibatch_std, name="minibatch")(features["pooled"], train=train)

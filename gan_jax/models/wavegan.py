@@ -83,7 +83,7 @@ class Discriminator(nn.Module):
             stages.append(x[:, 0])
             if train and self.phase_shuffle and number + 1 < len(steps):
                 x = phase_shuffle(self.make_rng("dropout"), x, min(self.phase_shuffle, x.shape[2] - 1))
-        pooled = x.reshape(len(x), -1).astype(jnp.float32)  # [B, 1, b, W] -> [B, b * W]
+        pooled = x.reshape(-1, math.prod(x.shape[1:])).astype(jnp.float32)  # [B, 1, b, W] -> [B, b * W]
         seen = MinibatchStd(self.minibatch_std, name="minibatch")(pooled, train=train)
         logits = Dense(1, spectral=spectral, name="out")(seen, train=train)[:, 0]
         logits += Projection(self.num_classes, spectral=spectral, name="projection")(pooled, labels, train=train)
