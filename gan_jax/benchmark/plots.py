@@ -78,7 +78,7 @@ def draw_curves(
     axes.set_ylabel(label)
     axes.grid(True, alpha=0.3)
     if arms:
-        axes.legend(fontsize="small", ncols=2)
+        figure.legend(loc="outside lower center", fontsize="small", ncols=5)  # it would hide a curve inside
     return _save(figure, path)
 
 
