@@ -10,15 +10,13 @@ from gan_jax.config import Config, load_sibling
 
 
 def get_config() -> Config:
-    """The default game, class-conditional: a dense generator, and strided convolutions that know no place by heart."""
+    """The default recipe, class-conditional; dense networks did better here in equal time than strided convolutions."""
     return load_sibling(__file__, "mnist").replace(
         {
-            "total_images": 320_000,
+            "total_images": 640_000,
             "data.source": "mnist1d",
-            "model.architecture": "wavegan",
-            "model.g_architecture": "mlp",
             "model.g_width": 256,
-            "model.d_width": 16,
+            "model.d_width": 256,
             "model.conditional": True,
             "penalty.r1": 0.05,  # these signals vary less than images do
             "penalty.r2": 0.05,
