@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gan_jax.benchmark.checkout import checkout_config
+from gan_jax.benchmark.checkout import checkout_config, commit
 from gan_jax.benchmark.suite import Arm, Outcome, Suite, Tolerance, config_recipe
 from gan_jax.config import Config, to_dict
 from gan_jax.evaluation import WordJudge, judge_for
@@ -124,7 +124,9 @@ class Protocol:
 def trained(protocol: Protocol, seed: int) -> tuple[Gan, float]:
     """The pair of a seed and the seconds its training took; in the cache folder, where it goes on after a kill."""
     config = protocol.of(seed)
-    name = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()[:12]
+    # A checkpoint of other code is another run, even where it still loads.
+    facts = json.dumps([to_dict(config), commit()], sort_keys=True)
+    name = hashlib.sha256(facts.encode()).hexdigest()[:12]
     workdir = cache_folder() / "domains" / f"{protocol.config}_{seed}_{name}"
     gan = train(config, workdir)
     return gan, read_history(workdir).seconds
