@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from jax import lax
 
 from gan_jax import models
@@ -22,18 +23,21 @@ BUILDS += [("mlp", (2,)), ("article", (28, 28, 1)), ("article", (28, 28, 3))]
 # improved_gan has no width and a logit a class: tests/test_recognition.py.
 ARCHITECTURES = {name: module for name, module in models.ARCHITECTURES.items() if name != "improved_gan"}
 SMALL = {name: (28, 28, 1) if name == "article" else (8, 8, 1) for name in ARCHITECTURES}
+SMALL |= {name: tiny.SHAPES[name] for name in ("wavegan", "r3gan_1d", "sequence")}
+LATENT = {"sequence": math.prod(tiny.SHAPES["sequence"]) + 6}  # each choice of a letter, and 6
 CLASSES = 3
 
 
 def make(architecture, shape, classes=0, **changes):
     widths = {} if architecture == "article" else {"g_width": 4, "d_width": 4}
-    widths |= {"blocks": 1} if architecture in ("mlp", "r3gan", "stylegan2") else {}
-    settings = {"architecture": architecture, "latent_size": 6, "conditional": classes > 0, **widths, **changes}
+    widths |= {"blocks": 1} if architecture in ("mlp", "r3gan", "r3gan_1d", "sequence", "stylegan2") else {}
+    latent = LATENT.get(architecture, 6)
+    settings = {"architecture": architecture, "latent_size": latent, "conditional": classes > 0, **widths, **changes}
     return models.build(ModelConfig(**settings), shape, classes)
 
 
-def noise(batch=4):
-    return jax.random.normal(jax.random.key(1), (batch, 6))
+def noise(batch=4, size=6):
+    return jax.random.normal(jax.random.key(1), (batch, size))
 
 
 def images(shape, batch=4):
@@ -61,7 +65,9 @@ def init(network, shape, classes=0):
 def ready(architecture, classes=0, **changes):
     """(network, variables, inputs) of the generator and of the discriminator, at a small size."""
     shape = SMALL[architecture]
-    for network, inputs in zip(make(architecture, shape, classes, **changes), (noise(), images(shape)), strict=True):
+    # A letter changes only where another scores higher: many words, so that some do.
+    both = (noise(256, LATENT[architecture]) if architecture in LATENT else noise(), images(shape))
+    for network, inputs in zip(make(architecture, shape, classes, **changes), both, strict=True):
         yield network, init(network, inputs.shape[1:], classes), inputs
 
 
@@ -114,7 +120,7 @@ def conditional_outputs(architecture):
     def outputs(network, variables, inputs):
         rough = network.clone(dtype=jnp.dtype(jnp.bfloat16))
         for one, label in ((network, 0), (network, 1), (rough, 0)):
-            yield jax.tree.leaves(one.apply(variables, inputs, jnp.full(4, label), train=False))[0]
+            yield jax.tree.leaves(one.apply(variables, inputs, jnp.full(len(inputs), label), train=False))[0]
 
     return [jax.jit(lambda v, x, n=network: list(outputs(n, v, x)))(v, x) for network, v, x in runs]
 
@@ -123,6 +129,9 @@ def conditional_outputs(architecture):
 def test_bfloat16_is_close_to_float32(architecture):
     for exact, _, rough in conditional_outputs(architecture):
         assert not np.array_equal(rough, exact)
+        if architecture in LATENT and exact.ndim == 3:  # letters: few are others
+            assert np.mean(np.any(rough != exact, axis=-1)) < 0.05
+            continue
         np.testing.assert_allclose(rough, exact, rtol=0, atol=0.1 * float(jnp.abs(exact).max()))
 
 
