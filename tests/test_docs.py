@@ -244,7 +244,7 @@ def smaller_command(words: list[str]) -> list[str]:
         small = [*small, "--config.data.image_size=16"] if any("photos" in word for word in words) else small
     else:
         small = SMALL.get(words[0], [])
-    words = [word for word in words if not word.startswith("--budget=")]
+    words = [word for word in words if not word.startswith(("--budget=", "--filter="))]  # nothing so small passes one
     return words + [flag for flag in small if flag.split("=")[0] not in {word.split("=")[0] for word in words}]
 
 
@@ -328,3 +328,14 @@ def test_the_site_builds_without_a_warning(tmp_path: pathlib.Path) -> None:
     assert len(pages) > 12
     for path in pages:
         assert not outside.search(path.read_text()), path
+
+
+@pytest.mark.browser
+def test_the_pictures_of_pages_are_drawn(small_run: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    line = [sys.executable, ROOT / "docs" / "pictures.py", f"--workdir={small_run}", f"--out={tmp_path}"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    for name in ("report_light", "report_dark", "playground"):
+        with Image.open(tmp_path / f"{name}.png") as drawn, Image.open(ROOT / "docs" / f"{name}.png") as shown:
+            assert drawn.size == shown.size and len(drawn.convert("L").getcolors() or []) > 50  # not an empty page
