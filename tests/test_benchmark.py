@@ -372,7 +372,7 @@ def test_check_command_ends_with_1_and_a_line_a_figure(tmp_path: pathlib.Path) -
 def test_bad_commands_end_in_one_line_and_exit_code_2(tmp_path: pathlib.Path) -> None:
     cases = {
         (): "SUITE is missing",
-        ("nosuch",): "choose of choices, digits, ",
+        ("nosuch",): "choose of augmentation, choices, digits, domains, ",
         ("digits", "quality"): "unexpected argument 'quality'",
         ("digits", "--arms=ours,theirs"): "control_real",
         ("digits", "--seeds=0"): "seeds",
