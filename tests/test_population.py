@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import tiny_config
+from tiny import ARCHITECTURES, SHAPES, tiny_config
 
 from gan_jax.adversarial.schedules import NUMBERS, hyperparameters, numbers_of
 from gan_jax.adversarial.state import State
@@ -152,6 +152,12 @@ def test_traced_numbers_are_those_of_the_config() -> None:
             assert set(own) == set(NUMBERS)
             for name, value in own.items():
                 assert float(traced[name]) == pytest.approx(float(value), rel=1e-6), name
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_members_share_is_a_config_that_builds(architecture: str) -> None:
+    common = structure(tiny_config(architecture))
+    assert build(common, SHAPES[architecture], 10, make_mesh(jax.devices()[:1])).config == common
 
 
 def test_members_must_be_alike() -> None:

@@ -15,7 +15,7 @@ from jax import lax
 from gan_jax.benchmark.flops import Layer, layers_of
 from gan_jax.benchmark.rounds import alternate, matrix_product, product_gflop
 from gan_jax.models import transformed
-from gan_jax.models.layers import Dense
+from gan_jax.models.layers import Dense, UpConv
 from gan_jax.program import Program
 
 MAPS = ("forward", "input_gradient", "weight_gradient")  # an up-convolution is the input gradient of its adjoint
@@ -49,9 +49,9 @@ def time_layers(program: Program, rounds: int, block_seconds: float) -> dict[str
 def _calls(layer: Layer, batch: int) -> tuple[dict[str, Callable[[], object]], float]:
     """The maps of the convolution behind a layer, compiled, by name; and the estimate of the cheapest plan."""
     module: Any = layer.module
-    up = not hasattr(module, "strides")
+    up = isinstance(module, UpConv)
     image, result = (layer.outputs, layer.inputs) if up else (layer.inputs, layer.outputs)
-    stride, groups = (2, 1) if up else (module.strides, module.groups)
+    stride, groups = module.strides, 1 if up else module.groups
     pads = lax.padtype_to_pads(image[1:3], module.kernel_size, (stride, stride), "SAME" if up else module.padding)
     rng = np.random.default_rng(0)
 

@@ -27,6 +27,8 @@ def structure(config: Config) -> Config:
         largest = max(value.start, value.end or 0.0) if scheduled else value
         can_be_off = field.startswith(("penalty.", "augment."))
         common = 0.5 if largest > 0 or not can_be_off else 0.0
+        if field.startswith("model."):
+            common = 1.0  # the value that networks without use for it accept
         changes[field] = {"start": common, "end": None, "shape": value.shape} if scheduled else common
     return config.replace(changes)
 
