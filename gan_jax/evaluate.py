@@ -23,7 +23,7 @@ def main() -> None:
     """Flags to one call."""
     workdir = cli.folder("workdir")
     cli.join(preemptible=False)
-    from gan_jax.evaluation import evaluate, table
+    from gan_jax.evaluation.scoring import evaluate, table
     from gan_jax.runtime.agreement import on_first
     from gan_jax.runtime.files import write_atomically
 

@@ -28,7 +28,7 @@ def main() -> None:
         print(f"{out}: sha256 {convert_inception(FLAGS.inception, out)}")
         return
     config = load_config(cli.require("config"), cli.overrides())
-    from gan_jax.evaluation import train_on_labels
+    from gan_jax.evaluation.making import train_on_labels
 
     print(train_on_labels(config.data, out, seed=FLAGS.seed, epochs=FLAGS.epochs))
 

@@ -14,7 +14,8 @@ from gan_jax.config import Config
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
 from gan_jax.errors import UnstableRun
-from gan_jax.evaluation import following, judge_for, score_gan
+from gan_jax.evaluation.making import judge_for
+from gan_jax.evaluation.scoring import following, score_gan
 from gan_jax.gan import Gan, from_state
 from gan_jax.program import Program, build
 from gan_jax.runtime.agreement import first_then_others, together

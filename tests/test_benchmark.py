@@ -26,7 +26,7 @@ from gan_jax.config import Config, DataConfig
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
 from gan_jax.errors import InputError
-from gan_jax.evaluation import train_on_labels
+from gan_jax.evaluation.making import train_on_labels
 from gan_jax.metrics.classifier import load_classifier, save_classifier
 from gan_jax.program import build
 from gan_jax.runtime.mesh import batch_sharding, make_mesh

@@ -11,7 +11,7 @@ import pytest
 from gan_jax.benchmark import sweeping
 from gan_jax.benchmark.suites import SUITES, choices, stability
 from gan_jax.config import DataConfig
-from gan_jax.evaluation import train_on_labels
+from gan_jax.evaluation.making import train_on_labels
 from gan_jax.population.members import make_population
 from gan_jax.program import build
 from gan_jax.runtime.mesh import make_mesh

@@ -11,10 +11,10 @@ from scipy.spatial.distance import jensenshannon
 from tiny import tiny_config
 
 import gan_jax
-from gan_jax import evaluation
 from gan_jax.benchmark.suites import domains
 from gan_jax.errors import InputError
-from gan_jax.evaluation import evaluate
+from gan_jax.evaluation import making
+from gan_jax.evaluation.scoring import evaluate
 from gan_jax.metrics.classifier import signal_epochs, train_classifier
 from gan_jax.metrics.features import extract
 from gan_jax.metrics.pca import fit_pca
@@ -161,7 +161,7 @@ def sound_run(sounds: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) ->
         "evaluation.count": 100,
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "signal_epochs", lambda signals: 20)  # the scoring classifier is kept for the tests
+        patch.setattr(making, "signal_epochs", lambda signals: 20)  # the scoring classifier is kept for the tests
         gan_jax.train(tiny_config("r3gan_1d", changes), workdir)
     return workdir
 

@@ -15,7 +15,9 @@ import gan_jax
 from gan_jax.config import EvaluationConfig
 from gan_jax.data.sources import load_source
 from gan_jax.errors import InputError
-from gan_jax.evaluation import IMAGE_METRICS, evaluate, judge_for, make_judge, table
+from gan_jax.evaluation.judges import IMAGE_METRICS
+from gan_jax.evaluation.making import judge_for, make_judge
+from gan_jax.evaluation.scoring import evaluate, table
 
 SCORED = {"evaluation.every_images": 80, "evaluation.count": 120, "data.image_size": 8}
 

@@ -19,7 +19,7 @@ from tiny import tiny_config
 import gan_jax
 from gan_jax.config import to_dict
 from gan_jax.errors import InputError
-from gan_jax.evaluation import evaluate
+from gan_jax.evaluation.scoring import evaluate
 from gan_jax.program import build
 from gan_jax.runtime.checkpoint import Checkpoints
 from gan_jax.runtime.mesh import make_mesh

@@ -17,7 +17,7 @@ from gan_jax.benchmark.suites import SUITES, stability
 from gan_jax.config import Config, DataConfig
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
-from gan_jax.evaluation import train_on_labels
+from gan_jax.evaluation.making import train_on_labels
 from gan_jax.gan import Gan, from_state
 from gan_jax.population.members import make_population
 from gan_jax.program import build

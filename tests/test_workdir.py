@@ -13,7 +13,7 @@ import pytest
 
 from gan_jax.config import Config, read_json
 from gan_jax.errors import InputError
-from gan_jax.evaluation import evaluate
+from gan_jax.evaluation.scoring import evaluate
 from gan_jax.gan import load
 from gan_jax.runtime.files import plain_folder
 from gan_jax.runtime.signals import StopSignal

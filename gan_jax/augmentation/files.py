@@ -1,6 +1,7 @@
 """A set of images as a folder, an .npz file or a TFDS set of array_records, each read without our code.
 
-Written beside its place and moved there when whole, so that Ctrl-C leaves nothing half. Imports errors only.
+Written beside its place and moved there when whole, so that Ctrl-C leaves nothing half. Imports the config and
+this room.
 """
 
 import io
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from gan_jax.augmentation.classifier import Images
+from gan_jax.config import Config
 from gan_jax.errors import InputError
 
 FORMATS = ("folder", "npz", "array_record")
@@ -35,6 +37,11 @@ def format_of(out: Path, wanted: str) -> str:
     if chosen == "array_record" and not re.fullmatch(r"[a-z][a-z0-9_]*", out.name):
         raise InputError(f"--out={out}: TFDS takes the folder's name for the set's: small letters, digits and _")
     return chosen
+
+
+def config_of(config: Config, path: str) -> Config:
+    """A config whose data are the images of a folder or an .npz file."""
+    return config.replace({"data.source": "npz" if path.endswith(".npz") else "folder", "data.path": path})
 
 
 def provenance_path(out: Path) -> Path:

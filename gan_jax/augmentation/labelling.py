@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from gan_jax.augmentation.classifier import Classifier, Images, train_classifier
+from gan_jax.augmentation.files import config_of
 from gan_jax.config import Config
 from gan_jax.data.arrays import ArraySource, balanced_rows, in_memory
 from gan_jax.data.sources import load_source
@@ -144,14 +145,7 @@ def label_file(
     rows = balanced(data.labels, labels, seed) if labels else np.arange(len(data.labels))
     images, truth = data.train, data.labels
     if unlabelled:
-        source = "npz" if unlabelled.endswith(".npz") else "folder"
-        settings = config.replace({"data.source": source, "data.path": unlabelled}).data
-        more = in_memory(load_source(settings, "train"), config.data.threads).arrays["image"]
-        if more.shape[1:] != images.shape[1:]:
-            raise InputError(
-                f"--unlabelled={unlabelled}: images of {more.shape[1:]}, the labelled of {images.shape[1:]}"
-            )
-        images = np.concatenate([images, more])
+        images = np.concatenate([images, _images_of(unlabelled, config, images.shape[1:])])
     if len(rows) == len(images):
         raise InputError("every image has its label already: give --unlabelled=FOLDER, or keep few of them by --labels")
     found = infer(images, rows, data.labels[rows], data.num_classes, method, steps or STEPS[method], seed)
@@ -169,6 +163,20 @@ def label_file(
     }
     with writing(out):
         write_bytes(out, _packed(arrays))
+    return _facts(found, sure, truth)
+
+
+def _images_of(path: str, config: Config, shape: tuple[int, ...]) -> np.ndarray:
+    """All training images of a folder or an .npz, of one shape."""
+    settings = config_of(config, path).data
+    found: np.ndarray = in_memory(load_source(settings, "train"), config.data.threads).arrays["image"]
+    if found.shape[1:] != shape:
+        raise InputError(f"--unlabelled={path}: images of {found.shape[1:]}, the labelled of {shape}")
+    return found
+
+
+def _facts(found: Inferred, sure: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """What `label_file` tells of its labels; `truth` is that of the first images."""
     inferred = sure & ~found.known
     facts = {"known": float(found.known.sum()), "inferred": float(inferred.sum()), "left_out": float((~sure).sum())}
     facts["confidence"] = float(found.confidence[inferred].mean()) if inferred.any() else 0.0

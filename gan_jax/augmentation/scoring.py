@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gan_jax.augmentation.classifier import Images, train_classifier
+from gan_jax.augmentation.classifier import Classifier, Images, train_classifier
+from gan_jax.augmentation.files import config_of
 from gan_jax.config import Config
 from gan_jax.errors import InputError
 from gan_jax.recognition.probe import Labelled, load_labelled
@@ -30,8 +31,7 @@ def labelled_set(config: Config, path: str = "") -> Labelled:
         InputError: it cannot be had, or has no labels.
     """
     if path:
-        source = "npz" if path.endswith(".npz") else "folder"
-        config = config.replace({"data.source": source, "data.path": path})
+        config = config_of(config, path)
     data = load_labelled(config)
     if config.data.source == "npz":
         with np.load(Path(config.data.path).expanduser(), allow_pickle=False) as archive:
@@ -47,10 +47,10 @@ def rarest(labels: np.ndarray, classes: int) -> np.ndarray:
     return np.sort(np.lexsort((-np.arange(classes), counts))[:RARE])
 
 
-def accuracies(classifier: Any, data: Labelled) -> dict[str, float]:
-    """Test accuracy, and mean accuracy of the rarest classes, in percent."""
-    overall, by_class = classifier.accuracies(data.test, data.test_labels)
-    rare = rarest(data.labels, data.num_classes)
+def accuracies(classifier: Classifier, test: Images, labels: np.ndarray, classes: int) -> dict[str, float]:
+    """Test accuracy, and mean accuracy of the classes that are rarest among `labels`, in percent."""
+    overall, by_class = classifier.accuracies(test.images, test.labels)
+    rare = rarest(labels, classes)
     return {"accuracy": overall, "rare3_accuracy": float(by_class[rare].mean())}
 
 
@@ -85,7 +85,7 @@ def score(generated: Images, data: Labelled, steps: int = STEPS, share: float = 
         )
     if generated.labels.max() >= data.num_classes:
         raise InputError(f"the labelled set has {data.num_classes} classes, fewer than the generated one")
-    real = Images(data.train, data.labels)
+    real, test = Images(data.train, data.labels), Images(data.test, data.test_labels)
     beside = [(real, 1 - share), (generated, share)]
     mixes = {
         "real": ([(real, 1.0)], False),
@@ -96,7 +96,7 @@ def score(generated: Images, data: Labelled, steps: int = STEPS, share: float = 
     rows = {}
     for name, (parts, classic) in mixes.items():
         classifier = train_classifier(parts, data.num_classes, steps, seed, classic=classic)
-        rows[name] = accuracies(classifier, data)
+        rows[name] = accuracies(classifier, test, data.labels, data.num_classes)
         print(f"trained on {name}: {rows[name]['accuracy']:.2f} %", flush=True)
     return {
         "rows": rows,

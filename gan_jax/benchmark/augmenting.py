@@ -16,7 +16,7 @@ import numpy as np
 from gan_jax.augmentation import generation
 from gan_jax.augmentation.classifier import Classifier, Images, train_classifier
 from gan_jax.augmentation.labelling import Inferred, infer
-from gan_jax.augmentation.scoring import rarest
+from gan_jax.augmentation.scoring import accuracies
 from gan_jax.benchmark.checkout import checkout_config
 from gan_jax.benchmark.suite import config_recipe
 from gan_jax.config import Config
@@ -186,11 +186,12 @@ class Study:
     def beside(self, extra: Images, size: str, seed: int, classic: bool = True) -> tuple[Classifier, dict[str, float]]:
         """Of labelled images and others; their share is the one that validation images prefer."""
         found: dict[str, float] = {}
+        held_out = self.data["validation"]
         best: tuple[float, float, Classifier | None] = (-1.0, 0.0, None)
         for share in self.shares:
             parts = [(self.real(size, seed), 1 - share), (extra, share)]
             classifier = self._taught(parts, size, seed, classic)
-            right = classifier.accuracies(*self._arrays("validation"))[0]
+            right = classifier.accuracies(held_out.images, held_out.labels)[0]
             found[f"validation_{round(100 * share)}"] = right
             if right > best[0]:
                 best = (right, 100 * share, classifier)
@@ -203,15 +204,10 @@ class Study:
 
     def judged(self, classifier: Classifier, size: str, seed: int) -> dict[str, float]:
         """Test accuracy, and mean accuracy of the three classes with the fewest labels, in percent."""
-        overall, by_class = classifier.accuracies(*self._arrays("test"))
-        rare = rarest(self.real(size, seed).labels, self.classes)
-        return {"accuracy": overall, "rare3_accuracy": float(by_class[rare].mean())}
+        return accuracies(classifier, self.data["test"], self.real(size, seed).labels, self.classes)
 
     def _taught(self, parts: list[tuple[Images, float]], size: str, seed: int, classic: bool) -> Classifier:
         return train_classifier(parts, self.classes, self.steps[size], seed + self.offset, classic=classic)
-
-    def _arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        return self.data[part].images, self.data[part].labels
 
     def _cache(self, kind: str, recipe: Mapping[str, Any], seed: int) -> Path:
         facts = [recipe, self.head, self.validation, self.offset]

@@ -69,6 +69,7 @@ ADA_DEFAULT = ("translate", "scale", "stretch", "shift", "brightness", "contrast
 
 
 def check_names(field: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Raises ValueError, naming the field, for a name that is not among the known ones."""
     for name in given:
         if name not in known:
             raise ValueError(f"{field}: unknown transform {name!r}; choose from {', '.join(known)}")

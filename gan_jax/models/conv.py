@@ -93,8 +93,8 @@ def up_conv(x: Array, kernel: Array, stride: int = 2) -> Array:
 
 
 def _geometry(size: Sequence[int], window: Sequence[int], stride: int, padding: Padding, groups: int) -> _Geometry:
-    rows, columns = lax.padtype_to_pads(size, window, (stride, stride), padding)
-    return _Geometry((size[0], size[1]), (window[0], window[1]), stride, (rows, columns), groups, _any_batch.get())
+    pads = lax.padtype_to_pads(size, window, (stride, stride), padding)
+    return _Geometry((size[0], size[1]), (window[0], window[1]), stride, (pads[0], pads[1]), groups, _any_batch.get())
 
 
 # ---------------------------------------------------------------- the three maps and their derivatives
@@ -216,13 +216,13 @@ def _row(geometry: _Geometry) -> rows.Row | None:
 
 def _plan(native: Callable[..., Array], a: Array, b: Array, geometry: _Geometry) -> transformed.Plan | None:
     """The transform to use, the same for the three maps of a layer, or None."""
-    (height, width), (rows, columns) = geometry.size, geometry.kernel
-    square = height == width and rows == columns and geometry.padding[0] == geometry.padding[1]
+    (height, width), (taps, across) = geometry.size, geometry.kernel
+    square = height == width and taps == across and geometry.padding[0] == geometry.padding[1]
     exact = a.dtype == jnp.float32  # with fewer digits a transform loses too many
-    if geometry.any_batch or not (square and exact and rows > 1 and geometry.stride <= 2):
+    if geometry.any_batch or not (square and exact and taps > 1 and geometry.stride <= 2):
         return None
     channels = b.shape[2] if native is not _native_weight_gradient else a.shape[3]
     low, high = geometry.padding[0]
-    result = (height + low + high - rows) // geometry.stride + 1
-    shape = transformed.Shape(height, result, rows, geometry.stride, low)
+    result = (height + low + high - taps) // geometry.stride + 1
+    shape = transformed.Shape(height, result, taps, geometry.stride, low)
     return transformed.choose_plan(shape, len(a), channels, b.shape[3])

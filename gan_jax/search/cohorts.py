@@ -21,7 +21,8 @@ from gan_jax.config import Config, DataConfig, EvaluationConfig
 from gan_jax.data.arrays import Source
 from gan_jax.data.sources import load_source
 from gan_jax.errors import InputError
-from gan_jax.evaluation import Judge, make_judge
+from gan_jax.evaluation.judges import Judge
+from gan_jax.evaluation.making import make_judge
 from gan_jax.gan import from_state
 from gan_jax.population.likeness import pays_side_by_side, structure
 from gan_jax.population.members import Population, Rounds, make_population

@@ -18,7 +18,7 @@ from optuna.storages import RDBStorage
 from gan_jax.adversarial.schedules import number_field
 from gan_jax.config import Config, Schedule
 from gan_jax.errors import InputError
-from gan_jax.evaluation import POINT_SETS
+from gan_jax.evaluation.judges import POINT_SETS
 from gan_jax.program import build, steps_per_call
 from gan_jax.runtime.files import writing
 from gan_jax.runtime.mesh import make_mesh

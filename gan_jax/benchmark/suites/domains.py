@@ -14,7 +14,8 @@ import numpy as np
 from gan_jax.benchmark.checkout import checkout_config, commit
 from gan_jax.benchmark.suite import Arm, Outcome, Suite, Tolerance, config_recipe
 from gan_jax.config import Config, to_dict
-from gan_jax.evaluation import WordJudge, judge_for
+from gan_jax.evaluation.judges import WordJudge
+from gan_jax.evaluation.making import judge_for
 from gan_jax.gan import Gan
 from gan_jax.metrics.classifier import Classifier, signal_epochs, train_classifier
 from gan_jax.metrics.features import extract

@@ -18,7 +18,7 @@ from gan_jax.config import Config
 from gan_jax.data.sources import load_source
 from gan_jax.data.toy import ToySource
 from gan_jax.errors import InputError
-from gan_jax.evaluation import POINT_SETS, POINTS, score_points
+from gan_jax.evaluation.judges import POINT_SETS, POINTS, score_points
 from gan_jax.gan import from_state
 from gan_jax.metrics.classifier import load_classifier
 from gan_jax.metrics.modes import StackedModes, stacked_labels, stacked_modes

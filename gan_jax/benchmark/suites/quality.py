@@ -19,7 +19,8 @@ from gan_jax.config import Config
 from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
 from gan_jax.errors import InputError
-from gan_jax.evaluation import Judge, make_judge
+from gan_jax.evaluation.judges import Judge
+from gan_jax.evaluation.making import make_judge
 from gan_jax.gan import from_state
 from gan_jax.metrics.classifier import load_classifier
 from gan_jax.metrics.frechet import moments_of

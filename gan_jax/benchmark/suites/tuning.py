@@ -21,7 +21,8 @@ from gan_jax.benchmark.plots import draw_curves
 from gan_jax.benchmark.suite import Arm, Outcome, Suite, config_recipe
 from gan_jax.config import Config
 from gan_jax.data.sources import load_source
-from gan_jax.evaluation import Judge, make_judge
+from gan_jax.evaluation.judges import Judge
+from gan_jax.evaluation.making import make_judge
 from gan_jax.gan import from_state
 from gan_jax.population.members import make_population
 from gan_jax.population.training import train_population
