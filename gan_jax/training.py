@@ -107,7 +107,7 @@ def train(
                     raise SystemExit(128 + signal.SIGTERM)
                 raise KeyboardInterrupt
             if here:
-                print(closing_words(folder, config))
+                print(closing_words(folder, config, source.shape))
     return from_state(program, state, source.class_names)
 
 

@@ -80,11 +80,13 @@ def test_the_last_words_name_what_was_best_and_what_comes_next(tmp_path: pathlib
         written.metrics(3, 30, {"fid": 9.0})
         written.metrics(5, 50, {"fid": 4.25})
         written.metrics(9, 90, {"fid": 6.0})
-    words = closing_words(tmp_path, config)
+    words = closing_words(tmp_path, config, (8, 8, 1))
     assert words.startswith("done: 10 steps, 640 images in 0:00:0")
-    assert "best FID 4.25 at step 5;" in words and str(tmp_path) in words
+    assert "best FID 4.25 at step 5;" in words
+    assert f"everything is in {tmp_path}: metrics.jsonl\n" in words  # and no board that was not asked for
     for verb in ("report", "sample", "evaluate", "playground"):
         assert f"python -m gan_jax.{verb} --workdir={tmp_path}" in words
+    assert "playground" not in closing_words(tmp_path, config, (40, 1))  # which shows images only
 
 
 # ---------------------------------------------------------------------- the services' own libraries

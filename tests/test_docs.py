@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
 import gan_jax
 from gan_jax.config import load_config
@@ -30,6 +31,8 @@ RUN = {
     "start.md": ("grid.png",),
     "own_images.md": ("runs/photos/report.html", "runs/mine/metrics.jsonl"),
     "look.md": ("both.html",),
+    "augmentation.md": ("generated/provenance.json", "labelled.npz", "all.npz", "few/provenance.json"),
+    "domains.md": ("runs/mnist1d/metrics.jsonl", "words.txt", "digits.wav", "runs/sensor/metrics.jsonl"),
     "recognition.md": ("runs/recognition/recognition.json", "runs/recognition/recogniser.npz"),
     "tuning.md": ("runs/tune/tuning.md", "runs/best/metrics.jsonl"),
 }
@@ -56,12 +59,24 @@ TINY = [
     *("--config.total_images=2560", "--config.model.g_width=16", "--config.model.d_width=16"),
     *("--config.log.samples_images=1280", "--config.data.batch_size=32"),
 ]
-DIGITS = ["--config.data.source=digits", "--config.data.path=", "--config.data.image_size=8"]  # in place of larger sets
+DIGITS = ["--config.data.source=digits", "--config.data.path=", "--config.data.image_size=8"]
+# By what a command says of its data: flags that make them small, or take what the fixture `folder` holds. Else digits.
+DATA = {
+    "--config=auto:": ["--config.data.image_size=16"],
+    "--config=folder": ["--config.data.image_size=16"],
+    "--config.data.source=npz": [],
+    "--config=configs/mnist1d.py": [],
+    "--config=configs/words.py": ["--config.data.path=dictionary.txt"],
+    "--config=configs/spoken_digits.py": ["--config.data.source=wav", "--config.data.path=sounds"],
+    "--config=runs/tune/best.py": [],
+}
 SMALL = {
+    "gan_jax.main": TINY,
     "gan_jax.augment": ["--count=100", "--steps=20"],
     "gan_jax.evaluate": ["--num=200"],
+    "gan_jax.label": ["--steps=20"],
     "gan_jax.recognize": ["--label_seeds=1", "--labels=20", "--steps=20"],
-    "gan_jax.tune": [*TINY, *DIGITS, "--trials=2"],
+    "gan_jax.tune": [*TINY, "--trials=2"],
 }
 
 
@@ -158,7 +173,7 @@ def load_names() -> set[str]:
 
 @pytest.fixture(scope="module")
 def folder(small_run: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Where a reader works: configs/, photos of two kinds, and two runs."""
+    """Where a reader works: configs/, photos of two kinds, sounds, signals, words, and two runs."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "configs").symlink_to(ROOT / "configs")
     for name in ("digits", "other"):
@@ -170,6 +185,18 @@ def folder(small_run: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) ->
         Image.fromarray(image[..., 0]).resize((90, 70)).save(path)
     shutil.copy(path, folder / "shoe.png")
     np.savez(folder / "mine.npz", images=images, labels=np.arange(80) % 10)
+    (folder / "labelled").symlink_to(folder / "photos")
+    (folder / "more").symlink_to(folder / "photos" / "odd")
+    rng = np.random.default_rng(0)
+    np.savez(folder / "sensor.npz", signals=rng.uniform(-1, 1, (80, 40)), labels=np.arange(80) % 10)
+    for index in range(40):
+        path = folder / "sounds" / ("high" if index % 2 else "low") / f"{index}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wave = np.sin(np.arange(8000) * (0.2 if index % 2 else 0.1)) * rng.uniform(0.5, 1)
+        wavfile.write(path, 8000, (20_000 * wave).astype(np.int16))
+    letters = list("abcdefgh")
+    words = {"".join(rng.choice(letters, rng.integers(3, 9))) for _ in range(200)}
+    (folder / "dictionary.txt").write_text("\n".join(sorted(words)))
     return folder
 
 
@@ -233,18 +260,11 @@ def run(folder: pathlib.Path, words: list[str], timeout: int = 300) -> subproces
 
 def smaller_command(words: list[str]) -> list[str]:
     """A page's command with a few images, small networks and few trials; what it says itself stays."""
-    if words[0] == "gan_jax.main":
-        own = any(
-            word.startswith(
-                ("--config=auto:", "--config=folder", "--config.data.source=npz", "--config=configs/mnist1d")
-            )
-            for word in words
-        )
-        small = TINY if own or "--config=runs/tune/best.py" in words else [*TINY, *DIGITS]
-        small = [*small, "--config.data.image_size=16"] if any("photos" in word for word in words) else small
-    else:
-        small = SMALL.get(words[0], [])
-    words = [word for word in words if not word.startswith(("--budget=", "--filter="))]  # nothing so small passes one
+    small = SMALL.get(words[0], [])
+    if any(word.startswith("--config=") for word in words):
+        known = (flags for start, flags in DATA.items() if any(word.startswith(start) for word in words))
+        small = [*small, *next(known, DIGITS)]
+    words = [word for word in words if not word.startswith(("--budget=", "--count=", "--filter="))]  # too much, too few
     return words + [flag for flag in small if flag.split("=")[0] not in {word.split("=")[0] for word in words}]
 
 

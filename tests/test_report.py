@@ -172,7 +172,7 @@ def test_points_have_a_page_too(tmp_path: pathlib.Path, monkeypatch: pytest.Monk
     (tmp_path / "metrics.jsonl").write_text('{"event": "start", "step": 0, "time": 1.0}\n')
     monkeypatch.setattr(page, "load", lambda workdir, checkpoint: gan)
     found = Reader(write_report(tmp_path).read_text())
-    assert "Points are not compared" in found.text and "Interpolation" not in found.headings
+    assert "Only images are compared" in found.text and "Interpolation" not in found.headings
 
 
 # ---------------------------------------------------------------------- is it copying?
@@ -266,30 +266,47 @@ def test_the_command_says_where_the_page_is(small_run: pathlib.Path, tmp_path: p
 # ---------------------------------------------------------------------- in a browser
 
 
+@pytest.fixture(scope="module")
+def full(small_run: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The page of a run with all that a page can have, and wide: scores, recognition, alarms, another run."""
+    folder = tmp_path_factory.mktemp("full")
+    run, other = shutil.copytree(small_run, folder / "run"), shutil.copytree(small_run, folder / ("other" * 12))
+    (run / "scores.json").write_text(json.dumps({"scores": {"fid": 3.25}, "floor": {"fid": 0.125}}))
+    rows = [{"features": "ours", "labels": n, "accuracy": 80.0, "seeds": [79.0, 81.0]} for n in (100, 1000, 10_000)]
+    table = (1000 * np.eye(10, dtype=int)).tolist()
+    probe = {"rows": rows, "confusion": table, "classes": [f"kind of shoe {n}" for n in range(10)]}
+    (run / "recognition.json").write_text(json.dumps({"probe": probe}))
+    with (run / "metrics.jsonl").open("a") as file:
+        alarm = {"event": "rollback", "step": 5, "time": 2.0, "message": "d_loss at step 9: " + "far too large " * 20}
+        file.write(json.dumps(alarm) + "\n")
+    return write_report(run, folder / "a.html", [other])
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_opens_from_disk_without_errors_or_requests(
-    small_run: pathlib.Path, whole: str, chromium: Any, tmp_path: pathlib.Path, width: int, scheme: str
+    full: pathlib.Path, chromium: Any, width: int, scheme: str
 ) -> None:
-    (tmp_path / "a.html").write_text(whole)
     shown = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     said: list[str] = []
     asked: list[str] = []
     shown.on("console", lambda message: said.append(message.text))
     shown.on("pageerror", lambda error: said.append(str(error)))
     shown.on("request", lambda request: asked.append(request.url))
-    shown.goto((tmp_path / "a.html").as_uri())
+    shown.goto(full.as_uri())
     shown.wait_for_load_state("networkidle")
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
-    picture = shown.locator("[data-player]")
+    assert shown.get_by_role("columnheader", name="kind of shoe 9").is_visible()
+    player = shown.locator("figure", has=shown.locator("[data-player=run]"))
+    picture = player.locator("[data-player]")
     last = picture.get_attribute("src")
-    shown.locator("[data-slide]").fill("0")
-    assert picture.get_attribute("src") != last and "after 0 images" in shown.inner_text("[data-caption]")
-    shown.get_by_role("button", name="Play").click()
-    shown.get_by_role("button", name="Stop").wait_for()
-    shown.get_by_text("after 192 images").wait_for(timeout=10_000)
-    shown.get_by_role("button", name="Play").wait_for()  # it stops at the end
+    player.locator("[data-slide]").fill("0")
+    assert picture.get_attribute("src") != last and "after 0 images" in player.inner_text()
+    player.get_by_role("button", name="Play").click()
+    player.get_by_role("button", name="Stop").wait_for()
+    player.get_by_text("after 192 images").wait_for(timeout=10_000)
+    player.get_by_role("button", name="Play").wait_for()  # it stops at the end
     assert picture.get_attribute("src") == last
     background = shown.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")

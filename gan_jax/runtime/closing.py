@@ -7,13 +7,16 @@ from pathlib import Path
 from gan_jax.config import Config
 from gan_jax.runtime.history import read_history
 
+_PARTS = ("config.json", "metrics.jsonl", "samples/", "checkpoints/", "tensorboard/", "wandb/")
 
-def closing_words(workdir: Path, config: Config) -> str:
+
+def closing_words(workdir: Path, config: Config, shape: tuple[int, ...]) -> str:
     """A summary of a finished run for a terminal.
 
     Args:
         workdir: folder of the run, with its journal.
         config: of the run.
+        shape: of one example.
     """
     history = read_history(workdir)
     seconds = datetime.timedelta(seconds=round(history.seconds))
@@ -24,13 +27,15 @@ def closing_words(workdir: Path, config: Config) -> str:
         lines.append(f"best FID {best[0]:.4g} at step {best[1]:,}; that checkpoint is kept (--checkpoint=best)")
     if rollbacks := sum(event["event"] == "rollback" for event in history.events):
         lines.append(f"the watchdog went back {rollbacks} times; metrics.jsonl says why")
-    lines.append(f"everything is in {workdir}: config.json, metrics.jsonl, samples/, checkpoints/, tensorboard/")
+    there = [name for name in _PARTS if (workdir / name).exists()]
+    lines.append(f"everything is in {workdir}: {', '.join(there)}")
     folder = shlex.quote(str(workdir))
     lines += [
         "next:",
         f"  python -m gan_jax.report --workdir={folder}       # one page of the run",
         f"  python -m gan_jax.sample --workdir={folder} --num=64 --out=grid.png",
         f"  python -m gan_jax.evaluate --workdir={folder}     # FID, coverage, copies",
-        f"  python -m gan_jax.playground --workdir={folder}   # sliders in a browser",
     ]
+    if len(shape) == 3:  # it shows images
+        lines.append(f"  python -m gan_jax.playground --workdir={folder}   # sliders in a browser")
     return "\n".join(lines)
