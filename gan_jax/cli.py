@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def run(main: Callable[..., None], *names: str) -> None:
         names: of the arguments that are not flags, all of them needed.
     """
     logging.set_verbosity(logging.WARNING)  # JAX tells at length which accelerators it did not find
+    warnings.formatwarning = lambda message, *place, **_: f"warning: {' '.join(str(message).split())}\n"
     _set_up_malloc()
     _keep_compiled()
     app.run(lambda argv: _guarded(functools.partial(main, *argv[1:])), flags_parser=functools.partial(_parse, names))

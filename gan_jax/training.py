@@ -1,5 +1,6 @@
 """THE PAGE: a training run from top to bottom. Imports every room; only doorways import it."""
 
+import collections
 import json
 import signal
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from gan_jax.runtime.watchdog import Alarm, Watchdog
 from gan_jax.runtime.workdir import CHECKPOINTS, DATASET, fixed_settings, flat_settings, open_workdir
 
 GRID = 64  # samples in the pictures that show progress
+AHEAD = 2  # calls of the step that wait for the devices, at most: Ctrl-C has to wait for them, too
 
 
 def train(
@@ -94,6 +96,9 @@ def train(
                 ) as journal,
                 StopSignal() as stop,
             ):
+                if start < config.total_steps:
+                    resumed = f"going on from step {start:,} of {config.total_steps:,}"
+                    journal.say(f"{resumed if start else f'training on {len(source):,} examples'}; compiling first")
                 for damaged, reason in checkpoints.damaged.items():
                     journal.event(start, "damaged", f"checkpoint {damaged} was unusable: {reason}")
                 state, step = _loop(program, state, start, pipeline, journal, checkpoints, stop)
@@ -138,12 +143,16 @@ def _loop(
     if step == 0 and config.log.samples_images:
         journal.grid(0, 0, picture())
     watchdog, stopping = Watchdog(config), False
+    ahead: collections.deque[dict[str, jax.Array]] = collections.deque()
     while step < config.total_steps and not stopping:
         count = min(program.per_dispatch - step % program.per_dispatch, config.total_steps - step)
         # Any implicit copy between host and device inside the loop is an error.
         with jax.transfer_guard("disallow"):
             batch = pipeline.batch(step, program.per_dispatch)
             state, metrics = program.step(state, batch, put(np.int32(count), place))
+        ahead.append(metrics)
+        if len(ahead) > AHEAD:
+            jax.block_until_ready(ahead.popleft())
         before, step = step, step + count
         stopping, last = stop.requested(step), step == config.total_steps
         images = step * config.images_per_step

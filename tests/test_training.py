@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,9 +20,11 @@ from tiny import ARCHITECTURES, SHAPES, tiny_config
 import gan_jax
 from gan_jax.config import to_dict
 from gan_jax.errors import InputError
-from gan_jax.program import build
+from gan_jax.program import Program, build
 from gan_jax.runtime.checkpoint import Checkpoints
+from gan_jax.runtime.journal import Journal
 from gan_jax.runtime.mesh import make_mesh
+from gan_jax.training import AHEAD
 
 # Trains every config named on the command line in one process, as a user's script would.
 SCRIPT = """
@@ -192,3 +195,36 @@ def test_bad_commands_end_in_one_line_and_exit_code_2(tmp_path: pathlib.Path, ro
     nobody = ("--coordinator=127.0.0.1:1", "--processes=2", "--process=1", "--join_seconds=1")
     assert "start process 0 there" in run_bad(tmp_path, "main", digits, "--workdir=run", *nobody, code=4)
     assert [path.name for path in tmp_path.iterdir()] == ["set.npz"]
+
+
+def test_steps_are_not_given_out_far_ahead_of_the_devices(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else Ctrl-C would have to wait for all of them, and progress would be shown that was not made."""
+
+    @jax.jit
+    def slow(value: jax.Array) -> jax.Array:
+        return jax.lax.fori_loop(0, 100, lambda _, x: x @ x / 1e3, jax.numpy.full((300, 300), value)).sum()
+
+    late: list[jax.Array] = []
+
+    def make_program(*given: Any) -> Program:
+        program = build(*given)
+        step = program.step
+
+        def slow_step(*given: Any) -> Any:
+            state, metrics = step(*given)
+            late.append(slow(metrics["d_loss"]))
+            return state, metrics | {"late": late[-1]}
+
+        program.__dict__["step"] = slow_step  # a cached property
+        return program
+
+    waiting: list[int] = []
+    tick = Journal.tick
+    monkeypatch.setattr(
+        Journal, "tick", lambda self, step: (waiting.append(sum(not x.is_ready() for x in late)), tick(self, step))
+    )
+    rarely = {"step.per_dispatch": 1, "log.metrics_images": 0, "log.checkpoint_images": 0, "watchdog.enabled": False}
+    gan_jax.train(tiny_config("mlp", rarely), tmp_path, jax.devices()[:1], make_program)
+    assert len(waiting) == 12 and 0 < max(waiting) <= AHEAD
