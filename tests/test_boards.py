@@ -83,7 +83,7 @@ def test_the_last_words_name_what_was_best_and_what_comes_next(tmp_path: pathlib
     words = closing_words(tmp_path, config, (8, 8, 1))
     assert words.startswith("done: 10 steps, 640 images in 0:00:0")
     assert "best FID 4.25 at step 5;" in words
-    assert f"everything is in {tmp_path}: metrics.jsonl\n" in words  # and no board that was not asked for
+    assert f"everything is in {tmp_path}: metrics.jsonl, samples/\n" in words  # and no board that was not asked for
     for verb in ("report", "sample", "evaluate", "playground"):
         assert f"python -m gan_jax.{verb} --workdir={tmp_path}" in words
     assert "playground" not in closing_words(tmp_path, config, (40, 1))  # which shows images only
