@@ -13,15 +13,14 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gan_jax.adversarial.schedules import ema_decay
-from gan_jax.adversarial.state import Net, State
+from gan_jax.adversarial.state import State
 from gan_jax.benchmark.torch_nets import twin_of
-from gan_jax.benchmark.torch_weights import Weights, flat, load, weights_of
+from gan_jax.benchmark.torch_weights import load
 from gan_jax.program import Program
 
 softplus = F.softplus
@@ -173,65 +172,6 @@ def images_for(images: np.ndarray) -> Tensor:
     if images.ndim == 2:
         return torch.from_numpy(images.copy())
     return torch.from_numpy(np.ascontiguousarray(images[:, ::-1, ::-1].transpose(0, 3, 1, 2)))
-
-
-# ---------------------------------------------------------------- are both the same?
-
-
-def disagreement(program: Program, state: State, images: np.ndarray, noises: list[np.ndarray]) -> dict[str, float]:
-    """How far one step of the twin is from one of ours, taken from the same state on the same batch and noise.
-
-    Args:
-        program: without dropout, whose masks would differ, and one step a call.
-        state: where to start; it is donated.
-        images: [P, B, ...], the batch.
-        noises: what our step draws, [B, Z] each.
-
-    Returns:
-        "losses": largest difference of the two losses, relative; "gradients": largest over all arrays of weights of
-        |ours - the twin's| / |ours| of Adam's first moments, as Euclidean norms; "weights": the same of the changed
-        weights, relative to their change. Arrays that are nearly 0 by cancelling, or hardly change, are held to 1e-4 of
-        the whole gradient and of the weights themselves: float32 has no more digits.
-    """
-    before = {**_named("g", flat(state.g.params)), **_named("d", flat(state.d.params))}
-    twin = Twin(program, state)
-    losses = twin.step([images_for(part) for part in images], [torch.from_numpy(z.copy()) for z in noises])
-    after, metrics = program.step(state, {"image": images} | _labels(program, images), np.int32(1))
-    ours = {**_named("g", flat(after.g.params)), **_named("d", flat(after.d.params))}
-    theirs = {**_named("g", weights_of(twin.g)), **_named("d", weights_of(twin.d))}
-    moments = {**_named("g", _moments(after.g)), **_named("d", _moments(after.d))}
-    twins = {
-        **_named("g", weights_of(twin.g, lambda weight: twin.g_adam.state[weight]["exp_avg"])),
-        **_named("d", weights_of(twin.d, lambda weight: twin.d_adam.state[weight]["exp_avg"])),
-    }
-    pairs = [(float(metrics[name]), float(loss)) for name, loss in zip(("d_loss", "g_loss"), losses, strict=True)]
-    whole = sum(_norm(moment) ** 2 for moment in moments.values()) ** 0.5
-    floor = 1e-2 * program.config.optimizer.d_lr.start  # of a step of the learning rate
-    scale = {
-        name: max(_norm(ours[name] - before[name]), 1e-4 * _norm(ours[name]), floor * ours[name].size ** 0.5)
-        for name in ours
-    }
-    return {
-        "losses": max(abs(one - other) / abs(one) for one, other in pairs),
-        "gradients": max(_norm(moments[name] - twins[name]) / max(_norm(moments[name]), 1e-4 * whole) for name in ours),
-        "weights": max(_norm(ours[name] - theirs[name]) / scale[name] for name in ours),
-    }
-
-
-def _norm(array: np.ndarray) -> float:
-    return float(np.linalg.norm(array))
-
-
-def _moments(net: Net) -> Weights:
-    return flat(optax.tree_utils.tree_get(net.opt_state, "mu"))
-
-
-def _named(prefix: str, weights: Weights) -> Weights:
-    return {f"{prefix}.{name}": array for name, array in weights.items()}
-
-
-def _labels(program: Program, images: np.ndarray) -> dict[str, np.ndarray]:
-    return {"label": np.zeros(images.shape[:2], np.int32)} if program.num_classes else {}
 
 
 # ---------------------------------------------------------------- the fastest way to run it
