@@ -59,6 +59,7 @@ TINY = [
     *("--config.total_images=2560", "--config.model.g_width=16", "--config.model.d_width=16"),
     *("--config.log.samples_images=1280", "--config.data.batch_size=32"),
 ]
+FEW = "--config.total_images=640"  # for networks that take long
 DIGITS = ["--config.data.source=digits", "--config.data.path=", "--config.data.image_size=8"]
 # By what a command says of its data: flags that make them small, or take what the fixture `folder` holds. Else digits.
 DATA = {
@@ -66,8 +67,8 @@ DATA = {
     "--config=folder": ["--config.data.image_size=16"],
     "--config.data.source=npz": [],
     "--config=configs/mnist1d.py": [],
-    "--config=configs/words.py": ["--config.data.path=dictionary.txt"],
-    "--config=configs/spoken_digits.py": ["--config.data.source=wav", "--config.data.path=sounds"],
+    "--config=configs/words.py": ["--config.data.path=dictionary.txt", FEW],
+    "--config=configs/spoken_digits.py": ["--config.data.source=wav", "--config.data.path=sounds", FEW],
     "--config=runs/tune/best.py": [],
 }
 SMALL = {
