@@ -166,7 +166,8 @@ def test_tpu_is_made_again_after_a_preemption(cloud: Cloud, queued: bool, state:
     done = cloud.run("--spot", *(["--queued"] if queued else []))
     assert done.returncode == 0, done.stderr
     assert cloud.calls() == f"{SET_UP} describe delete {SET_UP} delete"
-    assert len(set(cloud.lines("trained"))) == 1 and len(cloud.lines("trained")) == 4  # the same command resumes
+    assert len(set(cloud.lines("trained"))) == 1  # the same command resumes
+    assert len(cloud.lines("trained")) in (3, 4)  # a worker may not have begun when the first machine went
     commands = cloud.lines("commands")
     kinds = {line.split()[2] for line in commands if " create " in line or " delete " in line}
     assert kinds == {"queued-resources" if queued else "tpu-vm"}
