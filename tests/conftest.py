@@ -30,6 +30,15 @@ _compile_quickly(True)
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+# Files that take longest, which workers take first: one of them begun at the end would keep a core waiting.
+LONG = "parallel tuning training generated recognition domains detection processes throughput benchmark".split()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Compiled programs outlive the session: a second run starts warm, and workers share them."""
     kept = config.pluginmanager.hasplugin("cacheprovider")  # not with -p no:cacheprovider

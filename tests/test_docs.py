@@ -20,6 +20,8 @@ import gan_jax
 from gan_jax.config import load_config
 from gan_jax.data.sources import load_source
 
+pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
+
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted((ROOT / "docs").glob("*.md"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -64,7 +66,7 @@ DIGITS = ["--config.data.source=digits", "--config.data.path=", "--config.data.i
 # By what a command says of its data: flags that make them small, or take what the fixture `folder` holds. Else digits.
 DATA = {
     "--config=auto:": ["--config.data.image_size=16"],
-    "--config=folder": ["--config.data.image_size=16"],
+    "--config=folder": ["--config.data.image_size=16", FEW],
     "--config.data.source=npz": [],
     "--config=configs/mnist1d.py": [],
     "--config=configs/words.py": ["--config.data.path=dictionary.txt", FEW],
