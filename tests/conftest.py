@@ -22,6 +22,7 @@ QUICK = "jax_disable_most_optimizations"
 
 def _compile_quickly(quickly: bool) -> None:
     jax.config.update(QUICK, quickly)
+    jax.clear_caches()  # what was compiled before would be used again
     os.environ[QUICK.upper()] = str(quickly)  # for the commands that tests start
 
 
