@@ -192,6 +192,7 @@ def test_a_visitor_uploads_a_picture_and_then_a_text(visitor: Visitor, files: pa
         page.locator("input[type=file]")
     ).last.set_input_files(files / "digit.png")
     page.get_by_text("What it recognises").wait_for()
+    page.locator(".picture img:visible").nth(1).wait_for()  # pictures may come after the words
     assert page.locator(".picture img:visible").count() == 2
     page.get_by_role("button", name=re.compile("clear|remove|delete", re.I)).locator("visible=true").first.click()
     page.locator(".picture img:visible").first.wait_for(state="hidden")

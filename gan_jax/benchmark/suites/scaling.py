@@ -239,7 +239,7 @@ def pod_table(found: Mapping[str, Mapping[str, float]]) -> list[str]:
             share = f"{few['flops_per_device_share']:.4f}"
             reduces = f"{few['gradient_collectives']:.0f} + {few['statistics_collectives']:.0f}"
             strong, weak = (
-                ", ".join(f"{chip} {100 * many[f'{chip}_{kind}']:.2g} %" for chip in CHIPS)
+                ", ".join(f"{chip} {100 * many[f'{chip}_{kind}']:.3g} %" for chip in CHIPS)
                 for kind in ("efficiency", "weak_efficiency")
             )
             parts = {part: many[f"v5e_{part}_us"] for part in ("arithmetic", "memory", "collectives")}
