@@ -15,29 +15,8 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_collecti
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts with "&"
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-# Most tests run a few steps of many programs, and XLA's later passes would take most of their time. Those change
-# rounding and nothing else; what is claimed of it or of compiled programs is tested with the fixture `whole_compiler`.
-QUICK = "jax_disable_most_optimizations"
-
-
-def _compile_quickly(quickly: bool) -> None:
-    jax.config.update(QUICK, quickly)
-    jax.clear_caches()  # what was compiled before would be used again
-    os.environ[QUICK.upper()] = str(quickly)  # for the commands that tests start
-
-
-_compile_quickly(True)
 
 ROOT = pathlib.Path(__file__).parent.parent
-
-
-# Files that take longest, which workers take first: one of them begun at the end would keep a core waiting.
-LONG = "parallel tuning training generated recognition domains detection processes throughput benchmark".split()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    order = {f"test_{name}": place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,22 +33,6 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)  # for the commands that tests start
     os.environ["GAN_JAX_CACHE"] = cache
-
-
-@pytest.fixture
-def whole_compiler() -> Iterator[None]:
-    """Programs as users get them, in one test."""
-    _compile_quickly(False)
-    yield
-    _compile_quickly(True)
-
-
-@pytest.fixture(scope="module")
-def whole_compiler_in_module() -> Iterator[None]:
-    """The same in all tests and fixtures of a module."""
-    _compile_quickly(False)
-    yield
-    _compile_quickly(True)
 
 
 @pytest.fixture(scope="session")

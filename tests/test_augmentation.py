@@ -13,8 +13,6 @@ from gan_jax.adversarial.warp import quarter_turns, reflected, resample, rotate
 from gan_jax.config import ADA, DIFFAUGMENT
 from gan_jax.runtime.mesh import batch_sharding, make_mesh, shard_batch
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 SIZE = 8
 
 

@@ -16,8 +16,6 @@ from gan_jax.runtime.boards import open_boards
 from gan_jax.runtime.closing import closing_words
 from gan_jax.runtime.journal import Journal
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 GRID = np.zeros((4, 8, 8, 1), np.uint8)
 
 

@@ -17,8 +17,6 @@ from test_checkpoint import ABSTRACT, assert_same, tiny
 
 from gan_jax.runtime.checkpoint import CheckpointError, Checkpoints
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 
 def test_full_disk_is_one_line_and_the_last_checkpoint_stays(
     tmp_path: pathlib.Path, capfd: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture

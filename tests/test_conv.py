@@ -12,8 +12,6 @@ from jax.sharding import PartitionSpec as P
 
 from gan_jax.models.conv import conv, up_conv
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # height, width, channels in, channels out, kernel, stride, padding, groups
 CASES = [

@@ -10,8 +10,6 @@ from test_conv import assert_close, count, draw, penalty_gradients, with_gradien
 from gan_jax.models import transformed
 from gan_jax.models.conv import conv, up_conv
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 WORTHWHILE = (64, 7, 64, 64, 5)  # batch, side, channels in and out, taps
 
 

@@ -13,8 +13,6 @@ from gan_jax.recognition.canvases import Canvas, Found, make_canvases, mean_prec
 from gan_jax.recognition.detecting import Detecting
 from gan_jax.recognition.detection import decode, focal_loss, targets
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 
 @pytest.fixture(scope="module")
 def digits() -> probe.Labelled:

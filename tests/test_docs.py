@@ -20,8 +20,6 @@ import gan_jax
 from gan_jax.config import load_config
 from gan_jax.data.sources import load_source
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted((ROOT / "docs").glob("*.md"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

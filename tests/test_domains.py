@@ -23,8 +23,6 @@ from gan_jax.metrics.text import NgramModel, divergence, ngrams, word_scores
 from gan_jax.recognition.probe import Labelled
 from gan_jax.recognition.report import predict, recognize
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 # ---------------------------------------------------------------- words
 
 

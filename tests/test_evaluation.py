@@ -19,8 +19,6 @@ from gan_jax.evaluation.judges import IMAGE_METRICS
 from gan_jax.evaluation.making import judge_for, make_judge
 from gan_jax.evaluation.scoring import evaluate, table
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 SCORED = {"evaluation.every_images": 80, "evaluation.count": 120, "data.image_size": 8}
 
 

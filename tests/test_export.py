@@ -19,8 +19,6 @@ from gan_jax.errors import InputError
 from gan_jax.exported import flat
 from gan_jax.gan import Gan, from_state
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 # What a machine without training code lacks: everything that gan_jax itself brings, but JAX and NumPy.
 MISSING = ("flax", "optax", "orbax", "flatbuffers", "safetensors", "pydantic", "absl", "grain", "PIL", "tensorstore",
            "sklearn", "tqdm", "tensorboardX", "tensorflow_datasets", "platformdirs")  # fmt: skip

@@ -32,8 +32,6 @@ from gan_jax.recognition.controls import train_on, untrained
 from gan_jax.recognition.probe import Labelled, load_labelled
 from gan_jax.runtime.mesh import batch_sharding, make_mesh, put, replicated
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 DIGITS: dict[str, Any] = {"data.source": "digits", "data.image_size": 8, "data.channels": 1}
 PAIR: dict[str, Any] = DIGITS | {"model.conditional": True, "log.metrics_images": 0}
 

@@ -18,8 +18,6 @@ from gan_jax.metrics.frechet import frechet_distance, moments_of
 from gan_jax.metrics.modes import stacked_labels
 from gan_jax.metrics.pca import fit_pca
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 
 def test_the_classifier_learns_the_digits() -> None:
     assert trained().accuracy > 0.95

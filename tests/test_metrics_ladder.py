@@ -16,8 +16,6 @@ from gan_jax.metrics.memorisation import memorisation
 from gan_jax.metrics.pca import fit_pca
 from gan_jax.metrics.scores import class_shares
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 HALF = 900
 
 

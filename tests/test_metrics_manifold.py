@@ -10,8 +10,6 @@ from gan_jax.errors import InputError
 from gan_jax.metrics import pairwise
 from gan_jax.metrics.manifold import Manifold, expected_coverage, manifold_scores
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 
 def by_definition(real: np.ndarray, fake: np.ndarray, k: int) -> Manifold:
     """All distances at once, in float64."""

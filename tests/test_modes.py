@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -20,6 +21,14 @@ from gan_jax.runtime.mesh import make_mesh
 
 POINT_METRICS = {"modes", "high_quality", "reverse_kl", "spread_min", "spread_max"}
 STACKED_METRICS = {"modes", "kl", "modes_real", "kl_real"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiler() -> Iterator[None]:
+    """These tests run few steps of many programs."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def small(name: str) -> Config:

@@ -26,8 +26,6 @@ from gan_jax.runtime.pictures import image_grid
 from gan_jax.studio.looking import Studio, open_studio
 from gan_jax.studio.page import wait_for_signal
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 
 @pytest.fixture(scope="module")
 def studio(small_run: pathlib.Path) -> Studio:

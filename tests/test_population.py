@@ -1,6 +1,7 @@
 """Many GANs in one compiled step: each equals its lone run, numbers are data, and refusals name the field."""
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -35,6 +36,14 @@ NUMBERS_OF_TWO: list[dict[str, Any]] = [
         "ema_half_life": {"start": 0, "end": 50},
     },
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiler() -> Iterator[None]:
+    """These tests run few steps of many programs."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def configs(count: int) -> list[Config]:

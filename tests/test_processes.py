@@ -25,8 +25,6 @@ from gan_jax.runtime.checkpoint import Checkpoints
 from gan_jax.runtime.mesh import make_mesh
 from gan_jax.runtime.processes import meet
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 STEPS = 20
 CONFIG = tiny_config(
     "mlp",  # compiles quickest; other networks on several devices are in test_parallel.py

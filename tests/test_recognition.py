@@ -30,8 +30,6 @@ from gan_jax.recognition.machines import KernelMachine, fit
 from gan_jax.recognition.recogniser import FILE, load_classifier
 from gan_jax.runtime.mesh import batch_sharding, make_mesh, put, replicated
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 TINY = {
     "data.source": "digits",
     "data.path": "",

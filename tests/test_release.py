@@ -17,8 +17,6 @@ from PIL import Image
 import gan_jax
 from gan_jax.config import preset_names
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 EPOCH = "1700000000"  # of the archives' entries
 
 

@@ -26,8 +26,6 @@ from gan_jax.reporting.charts import charts
 from gan_jax.reporting.page import write_report
 from gan_jax.runtime.history import History, read_history
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 
 class Reader(html.parser.HTMLParser):
     """Addresses, identifiers, headings and text of a page."""

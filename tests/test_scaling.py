@@ -23,8 +23,6 @@ from gan_jax.models.layers import BatchNorm
 from gan_jax.program import build
 from gan_jax.runtime.mesh import make_mesh
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 
 def test_collectives_are_counted_in_a_compiled_program() -> None:
     mesh = make_mesh()

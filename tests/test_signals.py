@@ -34,8 +34,6 @@ from gan_jax.runtime.pictures import draw_picture
 from gan_jax.runtime.traces import is_text, spectrogram, spell, tiles
 from gan_jax.sampling import write_samples
 
-pytestmark = pytest.mark.usefixtures("whole_compiler_in_module")
-
 RATE = 8000
 
 

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import optuna
 import pytest
@@ -126,6 +128,14 @@ def test_trials_never_see_what_they_are_scored_on(tmp_path: Path, monkeypatch: p
     assert len(judge.held_out) == 100 and {bytes(image) for image in judge.held_out} <= rows[1]
     tune(Request(CONFIG, tmp_path, "random", trials=1, repeats=1), lambda line: None)
     assert set(opened) == {"train"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiler() -> Iterator[None]:
+    """These tests run few steps of many programs."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def test_the_suite_compares_searches_at_equal_compute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
