@@ -24,8 +24,8 @@ def small(name: str) -> Contest:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_losses_and_changes_of_weights_are_the_same(name):
-    found = agree(small(name), seed=1)  # raises beyond rounding
-    assert 0 <= found["losses"] < 1e-4 and found["gradients"] < max(2e-3, 3 * found["own_gradients"]) < 0.1
+    found = agree(small(name), seed=1, by_kinks=0)  # raises beyond these; small nets need no more
+    assert 0 <= found["losses"] < 1e-4 and max(found["gradients"], found["weights"]) < 2e-3
 
 
 def test_another_loss_is_noticed(monkeypatch):

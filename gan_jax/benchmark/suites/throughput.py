@@ -125,13 +125,18 @@ def compare(protocol: Protocol, name: str, seed: int) -> Outcome:
     return Outcome(metrics, time.perf_counter() - start, 0)
 
 
-def agree(contest: Contest, seed: int) -> dict[str, float]:
+def agree(contest: Contest, seed: int, by_kinks: float = _BY_KINKS) -> dict[str, float]:
     """How far the two sides are apart after a step on copied weights, at the batch that is timed.
 
     Where an activation falls on the kink of a ReLU to within rounding, the two sides may take different slopes, and
     the gradients below it differ by percents. So up to `_TRIES` seeds are tried, and large nets, which have such an
     activation on every seed, are held to what our own step does when its weights move by a rounding
     (`torch_agreement.sensitivity`). Sides that do different work agree on no seed.
+
+    Args:
+        contest: the net.
+        seed: the first to be tried.
+        by_kinks: how many times its own sensitivity a net is allowed; 0 = none.
 
     Raises:
         RuntimeError: further than rounding explains, so they do not do the same work.
@@ -148,7 +153,7 @@ def agree(contest: Contest, seed: int) -> dict[str, float]:
         images, noises = examples_of(program, number), noises_of(program.config, number)
         found.append(disagreement(program, fresh(program, number), images, noises))
         own = sensitivity(program, (fresh(program, number), fresh(program, number)), images, number)
-        limits = {name: max(_SAME_ARRAYS, _BY_KINKS * own[name]) for name in ("gradients", "weights")}
+        limits = {name: max(_SAME_ARRAYS, by_kinks * own[name]) for name in ("gradients", "weights")}
         if found[-1]["losses"] < _SAME_LOSS and all(found[-1][name] < limits[name] for name in limits):
             return found[-1] | {f"own_{name}": value for name, value in own.items()}
     raise RuntimeError(f"our step and PyTorch's differ by more than rounding: {found}")
