@@ -1,5 +1,7 @@
 """libtpu compiles the train step for a described slice: one fused all-reduce a network, work split evenly."""
 
+import re
+
 import jax
 import pytest
 from tiny import tiny_config
@@ -25,3 +27,13 @@ def test_dense_pair_on_a_tpu_slice() -> None:
     weights = sum(leaf.size for leaf in jax.tree.leaves(program(8).abstract_state.d.params))
     assert number == 2 and size >= 4 * weights
     assert eight.cost_analysis()["flops"] <= 1.1 / 8 * alone.cost_analysis()["flops"]
+
+
+@pytest.mark.parametrize("dtype, types", [("float32", ["f32"]), ("bfloat16", ["bf16", "f32"])])
+def test_r3gan_sums_once_a_network_and_type(dtype: str, types: list[str]) -> None:
+    """XLA joins sums of one type only: in bfloat16, biases and 1x1 kernels are summed apart, in float32."""
+    config = tiny_config("r3gan", {"data.batch_size": 64, "total_images": 256, "model.dtype": dtype})
+    config = config.replace({"step.per_dispatch": 1})
+    program = build(config, (16, 16, 1), 0, slice_mesh(8))
+    found = re.findall(r"= \(?(\w+)\[.*? all-reduce(?:-start)?\(", compile_step(program).as_text() or "")
+    assert sorted(found) == sorted(types * 2)
