@@ -3,6 +3,7 @@
 import collections
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,15 @@ def owner(text: str) -> str:
 def _durations(path: Path) -> dict[str, float]:
     """Nanoseconds by operation, over all calls."""
     spent: dict[str, float] = collections.defaultdict(float)
-    for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
-        for line in plane.lines:
-            for event in line.events:
-                name = dict(event.stats).get("hlo_op")
-                if name:
-                    spent[str(name)] += event.duration_ns
+    with warnings.catch_warnings():
+        # Python 3.12 warns of the reader's C++ types, once; where warnings are errors, that ends the process.
+        warnings.filterwarnings("ignore", "builtin type .* has no __module__", DeprecationWarning)
+        for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
+            for line in plane.lines:
+                for event in line.events:
+                    name = dict(event.stats).get("hlo_op")
+                    if name:
+                        spent[str(name)] += event.duration_ns
     return spent
 
 
