@@ -196,10 +196,10 @@ def build(config: Config, shape: tuple[int, ...], num_classes: int, mesh: Mesh) 
             f" x {parts} micro-batches{together}: try --config.data.batch_size={nearest}"
         )
     if len(shape) != 3:
-        kind = "points" if len(shape) == 1 else "signals"
+        kind = "points" if len(shape) == 1 else "signals"  # signals can be moved and cut, along their one axis
         settings = {
-            "augment.method": config.augment.method != "none",
-            "penalty.bcr": config.penalty.bcr > 0,
+            "augment.method": config.augment.method in (("diffaugment", "ada") if kind == "points" else ("ada",)),
+            "penalty.bcr": config.penalty.bcr > 0 and kind == "points",
             f"model.head={config.model.head}": config.model.head in ("rotation", "views"),
         }
         for field in (name for name, on in settings.items() if on):

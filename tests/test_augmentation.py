@@ -114,6 +114,22 @@ def test_cutout_zeros_one_rectangle_of_half_the_side() -> None:
         assert side.sum(1).max() == SIZE // 2 and side.sum(1).min() >= SIZE // 4  # it may reach over the border
 
 
+def test_signals_are_moved_and_cut_along_their_length() -> None:
+    signals, reach = pictures()[:, :, 0], round(SIZE / 8)  # [B, L, C]
+    moved = np.asarray(jax.jit(lambda x: diffaugment(jax.random.key(0), x, ("translation",), whole))(signals))
+    padded = np.pad(signals, [(0, 0), (reach, reach), (0, 0)])
+    shifted = [padded[:, start : start + SIZE] for start in range(2 * reach + 1)]
+    found = [[s for s, other in enumerate(shifted) if np.array_equal(one, other[n])] for n, one in enumerate(moved)]
+    assert all(len(starts) == 1 for starts in found)
+    assert {starts[0] for starts in found} == set(range(2 * reach + 1))
+
+    cut = np.asarray(jax.jit(lambda x: diffaugment(jax.random.key(0), x, ("cutout",), whole))(signals))
+    hole = (cut == 0).all(2)
+    np.testing.assert_array_equal(np.where(hole[..., None], 0, signals), cut)
+    assert hole.sum(1).max() == SIZE // 2 and hole.sum(1).min() >= SIZE // 4
+    assert (np.diff(hole.astype(int), axis=1) > 0).sum(1).max() <= 1  # one hole
+
+
 def test_color_keeps_what_its_formulas_keep() -> None:
     """The mean moves by brightness alone; differences of channels shrink or grow by one factor an image."""
     images = pictures()

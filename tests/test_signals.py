@@ -402,7 +402,7 @@ def test_letters_follow_the_chances_that_the_network_gives() -> None:
         ({"model.architecture": "r3gan_1d", "model.phase_shuffle": 2}, (40, 1), "phase_shuffle=2 has no effect"),
         ({"model.architecture": "wavegan", "model.frame": 8}, (40, 1), "frame=8 has no effect"),
         ({"model.architecture": "wavegan", "model.temperature": 0.5}, (40, 1), "temperature=0.5 has no effect"),
-        ({"model.architecture": "wavegan", "augment.method": "diffaugment"}, (40, 1), "transforms images"),
+        ({"model.architecture": "wavegan", "augment.method": "ada", "augment.p": 0.5}, (40, 1), "transforms images"),
         ({"model.architecture": "wavegan", "model.head": "rotation"}, (40, 1), "head=rotation transforms images"),
         ({"model.architecture": "sequence", "data.source": "words"}, (5, 27), "latent_size=64 must be above 5 letters"),
     ],

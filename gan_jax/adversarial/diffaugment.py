@@ -17,14 +17,16 @@ def diffaugment(key: Array, images: Array, transforms: Sequence[str], shard: Cal
 
     Args:
         key: of all draws.
-        images: float32 [B, H, W, C] in [-1, 1].
+        images: float32 [B, H, W, C] in [-1, 1], or signals [B, L, C], which are moved and cut along their length.
         transforms: of `config.DIFFAUGMENT`; "color" is brightness +-0.5, saturation x 0..2 and contrast x 0.5..1.5,
             "translation" up to an eighth of the side with zeros coming in, "cutout" zeros a rectangle of half the side.
         shard: constrains an array's leading axis to the mesh.
 
     Returns:
-        [B, H, W, C], differentiable in the images.
+        The same shape, differentiable in the images.
     """
+    if images.ndim == 3:
+        return diffaugment(key, images[:, :, None], transforms, shard)[:, :, 0]  # [B, L, C] as [B, L, 1, C]
     color_key, move_key, hole_key = jax.random.split(key, 3)
     count, height, width, _ = images.shape
     if "color" in transforms:
@@ -43,7 +45,7 @@ def diffaugment(key: Array, images: Array, transforms: Sequence[str], shard: Cal
         )
         images = resample(images, jnp.arange(height) - down[:, None], jnp.arange(width) - right[:, None])
     if "cutout" in transforms:
-        size = (round(height * HOLE), round(width * HOLE))
+        size = (max(1, round(height * HOLE)), max(1, round(width * HOLE)))
         # Centres may lie anywhere, so the rectangle may reach over the border.
         rows, columns = (
             shard(jax.random.randint(one, (count,), 0, extent + 1 - length % 2)) - length // 2
