@@ -412,3 +412,9 @@ def test_a_run_without_workdir_goes_to_a_folder_of_its_name(monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     names = {"auto:a/photos/": "photos", "auto:tfds:mnist": "mnist", "auto:x/set.npz": "set", "auto:.": tmp_path.name}
     assert {name: auto_workdir(name) for name in names} == {name: Path("runs") / end for name, end in names.items()}
+
+
+def test_few_images_are_learnt_at_a_gentler_rate() -> None:
+    """At 2e-3 colour photos under DiffAugment collapsed in two of three trial runs, at 1e-3 in none."""
+    rates = [decide(Survey("folder", "p", n, 0, 32, 32, True, 3), "cpu", 1).config.optimizer.d_lr for n in (999, 1_000)]
+    assert rates[0].start < rates[1].start and all(rate.end == pytest.approx(rate.start / 10) for rate in rates)

@@ -114,7 +114,10 @@ def _networks(seen: Survey, platform: str, devices: int, changes: dict[str, Any]
     if platform == "cpu":
         small = height * width <= 256
         wide, gamma = (256, 1.0) if small else (512, 1.0)
-        rates = {"start": 3e-3, "end": 3e-4} if small else {"start": 2e-3, "end": 2e-4}  # where searches end
+        start = 3e-3 if small else 2e-3  # where searches of suite `tuning` end
+        if seen.count < AUGMENTED[0][0]:
+            start = 1e-3  # few images, augmented: at 2e-3 two of three trial runs collapsed at the start
+        rates = {"start": start, "end": round(start / 10, 6)}
         kind: Literal["mlp", "dcgan", "r3gan"] = "mlp"
         why = "dense: on a CPU it sees several times the images a second of a convolutional one"
     elif seen.count >= 20_000 and min(height, width) >= 32:
