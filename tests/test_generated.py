@@ -541,3 +541,14 @@ def test_the_suite_runs_on_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: pat
     assert augmentation_page.verdict("+1.00 [+0.50, +1.50], 5 draws") == "helps"
     assert augmentation_page.verdict("+1.00 [-0.50, +2.50], 5 draws") == "no difference shown"
     assert augmentation_page.verdict("-1.00 [-1.50, -0.50], 5 draws") == "harms"
+
+
+def test_the_closed_regime_is_compared_with_arms_that_no_pair_has_touched() -> None:
+    def record(arm: str, value: float) -> dict:
+        return {"arm": arm, "seed": 0, "metrics": {"accuracy": value}}
+
+    records = [record("open_100_classic", 70.0), record("open_100_inferred", 60.0), record("closed_100_both", 71.5)]
+    rows = [line for line in augmentation_page.difference_table({"records": records}) if line.startswith("| closed")]
+    assert (
+        len(rows) == 1 and "minus classic |" in rows[0] and "+1.50, one draw" in rows[0]
+    )  # inferred labels are a pair's
