@@ -549,6 +549,4 @@ def test_the_closed_regime_is_compared_with_arms_that_no_pair_has_touched() -> N
 
     records = [record("open_100_classic", 70.0), record("open_100_inferred", 60.0), record("closed_100_both", 71.5)]
     rows = [line for line in augmentation_page.difference_table({"records": records}) if line.startswith("| closed")]
-    assert (
-        len(rows) == 1 and "minus classic |" in rows[0] and "+1.50, one draw" in rows[0]
-    )  # inferred labels are a pair's
+    assert len(rows) == 1 and "minus classic |" in rows[0] and "+1.50, one draw" in rows[0]
