@@ -113,18 +113,21 @@ def _networks(seen: Survey, platform: str, devices: int, changes: dict[str, Any]
     height, width = changes["data.image_size"]
     if platform == "cpu":
         small = height * width <= 256
-        wide, gamma = (256, 1.0) if small else (512, 1.0)
-        start = 3e-3 if small else 2e-3  # where searches of suite `tuning` end
+        wide, gamma = 256 if small else 512, 1.0
+        start, whence = 3e-3 if small else 2e-3, "high, as searches end for dense networks (docs/tuning.md)"
         if seen.count < AUGMENTED[0][0]:
-            start = 1e-3  # few images, augmented: at 2e-3 two of three trial runs collapsed at the start
+            # At 2e-3 augmented photos collapsed at the start in two of three trial runs.
+            start, whence = 1e-3, "gentle: with few, augmented images higher ones collapse"
         rates = {"start": start, "end": round(start / 10, 6)}
         kind: Literal["mlp", "dcgan", "r3gan"] = "mlp"
         why = "dense: on a CPU it sees several times the images a second of a convolutional one"
     elif seen.count >= 20_000 and min(height, width) >= 32:
+        whence = "that of configs/cifar10.py"
         wide, rates, gamma, kind = 192, {"start": 2e-4, "end": 5e-5}, 0.05, "r3gan"
         why = "R3GAN's, for 20,000 images and more (configs/cifar10.py)"
     else:
         wide, rates, gamma, kind = 64, {"start": 2e-4, "end": 5e-5}, 1.0, "dcgan"
+        whence = "that of configs/folder.py"
         why = "convolutions, for fewer than 20,000 or small images (configs/folder.py)"
     changed = {
         "model.architecture": kind,
@@ -138,7 +141,7 @@ def _networks(seen: Survey, platform: str, devices: int, changes: dict[str, Any]
     }
     return changed, [
         ("networks", f"{kind}, width {wide}", why),
-        ("learning rate", f"{rates['start']:g} to {rates['end']:g}", "that of the recipe for these networks"),
+        ("learning rate", f"{rates['start']:g} to {rates['end']:g}", whence),
         ("gamma", f"{gamma:g}", "relativistic pairing with R1 and R2: no collapse over a wide range of weights"),
     ]
 
