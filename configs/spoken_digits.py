@@ -22,7 +22,7 @@ def get_config() -> Config:
             "data.batch_size": 32,
             "model.architecture": "r3gan_1d",
             "model.frame": 64,
-            "model.d_spectrogram": True,
+            "model.d_spectrogram": "alone",
             "model.g_width": 64,
             "model.d_width": 64,
             "model.blocks": 1,

@@ -9,7 +9,10 @@ from gan_jax.config import Config, load_sibling
 
 
 def get_config() -> Config:
-    """The default game on the pair for words."""
+    """The default game on the pair for words, and the likelihood of real letters beside it.
+
+    The game alone is far from the statistics of four letters in a row; see docs/domains.md.
+    """
     return load_sibling(__file__, "mnist").replace(
         {
             "total_images": 640_000,
@@ -22,5 +25,6 @@ def get_config() -> Config:
             "model.temperature": {"start": 1.0, "end": 0.5},
             "penalty.r1": 0.3,
             "penalty.r2": 0.3,
+            "penalty.likelihood": 0.3,
         }
     )

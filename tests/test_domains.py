@@ -4,6 +4,8 @@ import dataclasses
 import json
 import pathlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.io import wavfile
@@ -18,7 +20,7 @@ from gan_jax.evaluation.scoring import evaluate
 from gan_jax.metrics.classifier import signal_epochs, train_classifier
 from gan_jax.metrics.features import extract
 from gan_jax.metrics.pca import fit_pca
-from gan_jax.metrics.spectra import as_picture
+from gan_jax.metrics.spectra import as_picture, moved
 from gan_jax.metrics.text import NgramModel, divergence, ngrams, word_scores
 from gan_jax.recognition.probe import Labelled
 from gan_jax.recognition.report import predict, recognize
@@ -112,6 +114,17 @@ def test_principal_components_of_signals() -> None:
     flat = signals.reshape(200, -1)
     expected = np.linalg.svd(flat - flat.mean(0), compute_uv=False)[:8] / np.sqrt(200)
     np.testing.assert_allclose(found.std(0), expected, rtol=1e-3)
+
+
+def test_spectrograms_are_moved_whole_in_time_and_pitch() -> None:
+    picture = np.arange(20.0 * 12).reshape(1, 20, 12, 1)
+    found = np.asarray(moved(jax.random.key(0), jnp.asarray(picture).repeat(400, 0)))
+    inner = {int(one[10, 6, 0] - picture[0, 10, 6, 0]) for one in found}
+    assert inner == {12 * later + higher for later in range(-3, 4) for higher in range(-2, 3)}
+    for one in found[:20]:  # within the edges it is the same picture
+        later, higher = divmod(int(one[10, 6, 0]) - 10 * 12 - 6 + 2, 12)
+        higher -= 2
+        np.testing.assert_array_equal(one[3:-3, 2:-2], picture[0, 3 + later : 17 + later, 2 + higher : 10 + higher])
 
 
 def test_the_gaussian_control_has_each_class_mean_and_covariance() -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from scipy.io import wavfile
 from scipy.signal import stft
 
+from gan_jax.adversarial.game import Game
 from gan_jax.config import ALPHABET, Config, DataConfig
 from gan_jax.data import spoken
 from gan_jax.data import words as words_module
@@ -26,9 +27,11 @@ from gan_jax.data.sources import load_source
 from gan_jax.data.words import encode
 from gan_jax.errors import InputError
 from gan_jax.models.conv import conv, up_conv
+from gan_jax.models.r3gan_1d import Discriminator
 from gan_jax.models.sequence import straight_through
 from gan_jax.models.signals import downsample, halvings, phase_shuffle, spectrogram_kernel, strides, upsample
 from gan_jax.program import build
+from gan_jax.recognition.controls import train_on
 from gan_jax.runtime.mesh import make_mesh
 from gan_jax.runtime.pictures import draw_picture
 from gan_jax.runtime.traces import is_text, spectrogram, spell, tiles
@@ -262,6 +265,14 @@ def write_words(path: pathlib.Path, count: int = 60) -> list[str]:
     return sorted(made)
 
 
+def words_config(changes: dict) -> Config:
+    """A run on words of three letters."""
+    rates = {"optimizer.g_lr": 1e-2, "optimizer.d_lr": 1e-2, "optimizer.beta1": 0.0, "ema_half_life": 200}
+    tiny = {"data.length": 3, "model.latent_size": 3 * 27 + 8, "model.g_width": 16, "model.d_width": 8}
+    words = {"data.source": "words", "model.architecture": "sequence", "loss.name": "relativistic"}
+    return Config().replace({**words, **tiny, **rates, **changes})
+
+
 def test_words_of_a_file(tmp_path: pathlib.Path) -> None:
     made = write_words(tmp_path / "words.txt")
     config = DataConfig(source="words", path=str(tmp_path / "words.txt"), length=5)
@@ -365,6 +376,17 @@ def test_the_discriminators_spectrogram_is_a_short_time_fourier_transform() -> N
     np.testing.assert_allclose(found[: theirs.shape[1]], 2 * np.abs(theirs.T)[: len(found)], atol=1e-5)
 
 
+def test_a_discriminator_of_spectrograms_alone_is_deaf_to_phases() -> None:
+    """It cannot hear the sign of a sound; one that sees samples beside can."""
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 64, 1)), jnp.float32)
+    for seen, deaf in (("alone", True), ("beside", False), ("none", False)):
+        d = Discriminator(width=8, blocks=1, frame=8, d_spectrogram=seen)
+        params = d.init(jax.random.key(0), x, train=False)
+        found, turned = d.apply(params, x, train=False)[0], d.apply(params, -x, train=False)[0]
+        assert np.allclose(found, turned, rtol=1e-4) == deaf
+        assert not np.allclose(found, d.apply(params, 2 * x, train=False)[0], rtol=1e-4)
+
+
 def test_letters_are_the_highest_scores_and_their_gradient_is_the_softmaxs() -> None:
     scores = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5)), jnp.float32)
     weights = jnp.arange(20.0).reshape(4, 5)
@@ -386,6 +408,49 @@ def test_letters_follow_the_chances_that_the_network_gives() -> None:
     params["params"]["letters"]["bias"] = jnp.log(wanted)
     shares = np.asarray(g.apply(params, z, train=False)).mean((0, 1))
     np.testing.assert_allclose(shares, wanted, atol=0.015)
+
+
+def test_what_a_letter_may_know_of_a_given_word() -> None:
+    """Teacher forcing: logits of a place follow from the letters before it alone, and are those that drawing uses."""
+    from gan_jax.models.sequence import Generator
+
+    g = Generator(shape=(4, 27), latent_size=120, width=16, blocks=1)
+    z = jax.random.normal(jax.random.key(0), (3, 120))
+    params = g.init(jax.random.key(1), z, train=False)
+    drawn = g.apply(params, z, train=False)
+    logits = g.apply(params, z, train=False, given=drawn)
+    other = drawn.at[:, 2].set(jnp.roll(drawn[:, 2], 1, -1))
+    changed = g.apply(params, z, train=False, given=other)
+    np.testing.assert_array_equal(logits[:, :3], changed[:, :3])
+    assert not np.allclose(logits[:, 3], changed[:, 3])
+    chances = jax.scipy.stats.norm.cdf(z[:, :108]).reshape(3, 4, 27)  # [B, L * V] -> [B, L, V]
+    chosen = jnp.argmax(logits - jnp.log(-jnp.log(chances)), -1)
+    np.testing.assert_array_equal(chosen, jnp.argmax(drawn, -1))
+
+
+def test_likelihood_of_given_letters_in_closed_form() -> None:
+    config = words_config({"penalty.likelihood": 1.0})
+    program = build(config, (3, 27), 0, make_mesh(jax.devices()[:1]))
+    state = program.init(jnp.uint32(0))
+    params = jax.tree.map(jnp.zeros_like, state.g.params)
+    chances = np.random.default_rng(0).dirichlet(np.ones(27))
+    params["letters"]["bias"] = jnp.log(chances)
+    real = jnp.asarray(encode(["abc", "add"], 3), jnp.float32)
+    game = Game(program.g, program.d, config, lambda array: array)
+    found = game.likelihood(params, jax.random.key(0), real, jnp.zeros(2, jnp.int32))
+    wanted = -np.log(chances[[ALPHABET.index(letter) for letter in "abcadd"]]).mean()
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_likelihood_teaches_what_the_game_alone_does_not_in_that_time() -> None:
+    words = ["abc", "bcd", "cde", "dea"]
+    source = ArraySource({"image": encode(words * 16, 3)})
+    shares = {}
+    for weight in (0.0, 3.0):
+        config = words_config({"penalty.likelihood": weight, "total_images": 64 * 60})
+        gan = train_on(build(config, (3, 27), 0, make_mesh(jax.devices()[:1])), source)
+        shares[weight] = np.isin(spell(np.asarray(gan.sample(jax.random.key(0), 200))), words).mean()
+    assert shares[3.0] > 0.8 > 2 * shares[0.0]
 
 
 # ---------------------------------------------------------------- what does not fit
@@ -417,8 +482,9 @@ def test_settings_that_do_not_fit_signals(changes: dict, shape: tuple[int, ...],
     [
         ({"data.source": "words"}, "needs model.architecture=sequence"),
         ({"model.architecture": "sequence"}, "set data.source=words"),
-        ({"model.architecture": "r3gan_1d", "model.d_spectrogram": True}, "frames of 8 samples or more"),
+        ({"model.architecture": "r3gan_1d", "model.d_spectrogram": "alone"}, "frames of 8 samples or more"),
         ({"model.temperature": 0.0}, "must stay above 0"),
+        ({"penalty.likelihood": 1.0}, "is that of letters: set data.source=words"),
         ({"data.length": 0}, "greater than or equal to 1"),
     ],
 )

@@ -89,6 +89,20 @@ class Game:
         target = jax.lax.stop_gradient(blended(hyper["path_mean"], jnp.mean(lengths)))
         return jnp.mean(jnp.square(lengths - target)), jnp.mean(lengths)
 
+    def likelihood(self, params: Tree, key: jax.Array, real: jax.Array, labels: jax.Array) -> jax.Array:
+        """Mean negative log-likelihood of a real letter after those before it, nats (teacher forcing).
+
+        Args:
+            params: of a generator that takes words `given`.
+            key: of the noise, of which the generator may make nothing here.
+            real: one-hot letters [b, L, V].
+            labels: int32 [b].
+        """
+        z = self.shard(jax.random.normal(key, (len(labels), self.config.model.latent_size)))
+        known = labels if self.config.model.conditional else None
+        logits: Any = self.g.apply({"params": params}, z, known, train=True, given=real)
+        return -jnp.mean(jnp.sum(real * jax.nn.log_softmax(logits), -1))
+
     def augment(self, key: jax.Array, images: jax.Array, hyper: Metrics) -> jax.Array:
         """Images [b, H, W, C] as the discriminator sees them."""
         settings = self.config.augment

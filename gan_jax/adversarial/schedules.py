@@ -22,6 +22,7 @@ NUMBERS = {
     "lecam": "penalty.lecam",
     "bcr": "penalty.bcr",
     "path_length": "penalty.path_length",
+    "likelihood": "penalty.likelihood",
     "augment_p": "augment.p",
     "temperature": "model.temperature",
     "ema_half_life": "ema_half_life",

@@ -76,7 +76,7 @@ def make_step(game: Game) -> Callable[..., tuple[State, Metrics]]:
         # Generator: through the updated discriminator, on the last fakes or on fresh ones.
         collected = []
         for part in range(parts):
-            noise_key, path_key, g_key = keys[updates, part]
+            noise_key, own_key, g_key = keys[updates, part]
             if shared:
                 at, fake, pull = passes[part]
             else:
@@ -88,10 +88,15 @@ def make_step(game: Game) -> Callable[..., tuple[State, Metrics]]:
             found = {"g_loss": value, "diversity": jnp.mean(jnp.std(fake, axis=0))}
             if game.uses("path_length"):
                 due = state.step % config.penalty.path_length_interval == 0
-                more, found["path_length"], length = _path_gradients(game, g_net, path_key, labels[at], known, due)
+                more, found["path_length"], length = _path_gradients(game, g_net, own_key, labels[at], known, due)
                 grads = jax.tree.map(jnp.add, grads, more)
                 mean = running["path_mean"]
                 found["path_mean"] = jnp.where(due, blended(mean, length), mean)
+            if game.uses("likelihood"):
+                found["likelihood"], more = jax.value_and_grad(game.likelihood)(
+                    g_net.params, own_key, reals[at], labels[at]
+                )
+                grads = jax.tree.map(lambda old, new: old + hyper["likelihood"] * new, grads, more)
             collected.append((grads, found))
         g_grads, g_metrics = _mean(collected)
         running = {name: g_metrics.get(name, value) for name, value in running.items()}

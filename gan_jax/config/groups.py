@@ -70,7 +70,8 @@ class ModelConfig:
         2  # residual blocks a stage (r3gan, r3gan_1d), layers (mlp, sequence), of the mapping (stylegan2)
     )
     frame: Positive = 1  # samples of a signal that make one place of its networks (r3gan_1d)
-    d_spectrogram: bool = False  # D also sees the spectrogram of those frames (r3gan_1d)
+    # Whether D sees the spectrogram of those frames: none of it, beside their samples, or alone (r3gan_1d).
+    d_spectrogram: Literal["none", "beside", "alone"] = "none"
     phase_shuffle: Count = 0  # places by which D's layers shift signals at random (wavegan); 0 = not at all
     temperature: Scheduled = Schedule(start=1.0)  # of the softmax whose gradient stands for that of a letter (sequence)
     d_norm: Literal["none", "batch", "spectral"] = "none"  # normalisation in the discriminator
@@ -90,7 +91,7 @@ class ModelConfig:
 
     @model_validator(mode="after")
     def _frames_have_a_spectrum(self) -> "ModelConfig":
-        if self.d_spectrogram and self.frame < 8:
+        if self.d_spectrogram != "none" and self.frame < 8:
             raise ValueError(f"d_spectrogram needs frames of 8 samples or more, not frame={self.frame}")
         return self
 
@@ -131,6 +132,7 @@ class PenaltyConfig:
     bcr: Annotated[float, Field(ge=0)] = 0.0  # |D(x) - D(moved x)|^2 of real and fake (bCR)
     bcr_transforms: Names = ("translation",)  # of DiffAugment
     path_length: Annotated[float, Field(ge=0)] = 0.0  # of G (stylegan2): even steps in style, even steps in image
+    likelihood: Scheduled = Schedule(start=0.0)  # of G (sequence): -log p of real letters after those before them
     path_length_interval: Positive = 4  # steps between path-length penalties; their weight is multiplied by it
 
     @model_validator(mode="after")

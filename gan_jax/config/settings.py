@@ -108,6 +108,9 @@ class Config:
             )
         if self.penalty.path_length and self.model.architecture != "stylegan2":
             raise ValueError("penalty.path_length needs styles: set model.architecture=stylegan2 or leave it at 0")
+        likelihood = self.penalty.likelihood
+        if max(likelihood.start, likelihood.end or 0.0) and self.data.source != "words":
+            raise ValueError("penalty.likelihood is that of letters: set data.source=words or leave it at 0")
 
     @property
     def images_per_step(self) -> int:

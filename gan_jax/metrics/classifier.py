@@ -20,7 +20,7 @@ import optax
 from gan_jax.errors import InputError
 from gan_jax.metrics import storage
 from gan_jax.metrics.features import FeatureNetwork, extract, to_float
-from gan_jax.metrics.spectra import LONG, as_picture
+from gan_jax.metrics.spectra import LONG, as_picture, moved
 
 FEATURES = 128
 _LEARNING_RATE, _WEIGHT_DECAY = 2e-3, 0.05
@@ -35,12 +35,14 @@ class SmallNetwork(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, images: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
         """Images float32 [B, H, W, C] or signals [B, L, C] in [-1, 1] -> features [B, 128] and logits [B, K].
 
-        Features are those after the ReLU.
+        Features are those after the ReLU. A key moves the spectrograms of long signals at random, for training.
         """
         x = as_picture(images) if images.ndim == 3 else images
+        if key is not None and images.ndim == 3 and images.shape[1] >= LONG:
+            x = moved(key, x)
         window = (5, min(5, x.shape[2]))
         layer = functools.partial(nn.Conv, kernel_size=window, strides=2, precision=jax.lax.Precision.HIGHEST)
         for width in (32, 64) if window[1] > 1 else (32, 64, 64):
@@ -66,9 +68,9 @@ class Classifier:
     facts: dict[str, Any]
 
 
-def apply_classifier(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+def apply_classifier(variables: Any, images: jax.Array, key: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
     """Features and logits; the number of classes is read off the weights."""
-    outputs: Any = SmallNetwork(variables["params"]["logits"]["bias"].shape[0]).apply(variables, images)
+    outputs: Any = SmallNetwork(variables["params"]["logits"]["bias"].shape[0]).apply(variables, images, key)
     return outputs
 
 
@@ -126,9 +128,9 @@ def train_classifier(
 def signal_epochs(signals: np.ndarray, batch_size: int = 128) -> int:
     """Passes over signals [N, L, C] that make about as many steps whatever their number.
 
-    Short signals, which are looked at as they are, take 2,000 steps; spectrograms are learned in 400.
+    Short signals, which are looked at as they are, take 2,000 steps; spectrograms are learned in 800.
     """
-    steps = 400 if signals.shape[1] >= LONG else 2_000
+    steps = 800 if signals.shape[1] >= LONG else 2_000
     return max(1, round(steps / max(1, len(signals) // batch_size)))
 
 
@@ -187,22 +189,26 @@ def _fit(params: Any, images: np.ndarray, labels: np.ndarray, *, seed: int, epoc
     step = _step(optimizer)
     state = optimizer.init(params)
     all_images, all_labels = jnp.asarray(images), jnp.asarray(labels)
+    root = jax.random.key(seed)
     for epoch in range(epochs):
         order = np.random.default_rng((seed, epoch)).permutation(len(images)).astype(np.int32)
         for number in range(steps):
             batch = order[number * batch_size : (number + 1) * batch_size]
-            params, state = step(params, state, all_images, all_labels, batch)
+            key = jax.random.fold_in(root, epoch * steps + number)
+            params, state = step(params, state, all_images, all_labels, batch, key)
     return params
 
 
 def _step(optimizer: optax.GradientTransformation) -> Callable[..., Any]:
-    def loss(params: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
-        _, logits = apply_classifier({"params": params}, to_float(images))
+    def loss(params: Any, images: jax.Array, labels: jax.Array, key: jax.Array) -> jax.Array:
+        _, logits = apply_classifier({"params": params}, to_float(images), key)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def step(params: Any, state: Any, images: jax.Array, labels: jax.Array, batch: jax.Array) -> tuple[Any, Any]:
-        gradient = jax.grad(loss)(params, images[batch], labels[batch])
+    def step(
+        params: Any, state: Any, images: jax.Array, labels: jax.Array, batch: jax.Array, key: jax.Array
+    ) -> tuple[Any, Any]:
+        gradient = jax.grad(loss)(params, images[batch], labels[batch], key)
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state
 

@@ -4,7 +4,7 @@ A long signal is cut into frames first: a learned basis of `2 * frame` samples t
 networks and back, as a short-time Fourier transform would. Speech then costs a hundred places, not thousands.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -70,13 +70,14 @@ class Discriminator(nn.Module):
 
     Attributes:
         frame: samples that become one place.
-        d_spectrogram: whether the frames' spectrogram joins the learned features of the first layer.
+        d_spectrogram: "none": the first layer sees the frames' samples; "beside": their spectrogram, too; "alone": it
+            sees nothing else, so that no sound is told by its phases, which the ear hardly hears either.
     """
 
     width: int = 64
     blocks: int = 2
     frame: int = 1
-    d_spectrogram: bool = False
+    d_spectrogram: Literal["none", "beside", "alone"] = "none"
     num_classes: int = 0
     dtype: Any = jnp.float32
 
@@ -91,13 +92,13 @@ class Discriminator(nn.Module):
         x = signals[:, None]  # [B, L, C] -> [B, 1, L, C]
         count = halvings(x.shape[2] // self.frame)
         window = (1, 1 if self.frame == 1 else 2 * self.frame)
-        first = Conv(self.width, window, self.frame, use_bias=False, dtype=self.dtype, kernel_init=_UNIT, name="signal")
-        seen = first(x)
-        if self.d_spectrogram:
-            seen += Conv(self.width, (1, 1), use_bias=False, dtype=self.dtype, kernel_init=_UNIT, name="spectrogram")(
-                self._spectrogram(x)
-            )
-        x, stages = seen, []
+        common: dict[str, Any] = {"use_bias": False, "dtype": self.dtype, "kernel_init": _UNIT}
+        seen: list[Array] = []
+        if self.d_spectrogram != "alone":
+            seen.append(Conv(self.width, window, self.frame, name="signal", **common)(x))
+        if self.d_spectrogram != "none":
+            seen.append(Conv(self.width, (1, 1), name="spectrogram", **common)(self._spectrogram(x)))
+        x, stages = sum(seen[1:], start=seen[0]), []
         for stage in range(count, -1, -1):
             dtype = self.dtype if stage else jnp.float32
             x = x.astype(dtype)

@@ -37,11 +37,18 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, z: Array, labels: Array | None = None, *, train: bool, temperature: Array | float = 1.0
+        self,
+        z: Array,
+        labels: Array | None = None,
+        *,
+        train: bool,
+        temperature: Array | float = 1.0,
+        given: Array | None = None,
     ) -> Array:
         """Maps noise [B, Z] to one-hot letters float32 [B, L, V].
 
-        The temperature is that of the softmax whose gradient is used; it changes no letter.
+        The temperature is that of the softmax whose gradient is used; it changes no letter. With words `given`, one-hot
+        [B, L, V], nothing is drawn: the logits [B, L, V] of each letter after those before it in that word.
         """
         length, letters = self.shape
         chances, whole = z[:, : length * letters], z[:, length * letters :]
@@ -61,6 +68,7 @@ class Generator(nn.Module):
         ]
         out = Dense(letters, dtype=self.dtype, name="letters")
         drawn: list[Array] = []
+        said: list[Array] = []
         for index in range(length):
             x = meaning + place[index]
             if drawn:
@@ -68,8 +76,12 @@ class Generator(nn.Module):
                 x += (seen @ past[: seen.shape[1]]).astype(self.dtype)
             for inner, outer in layers:
                 x += outer(nn.relu(inner(nn.relu(x))))
-            drawn.append(straight_through(out(nn.relu(x)).astype(jnp.float32) + gumbel[:, index], temperature))
-        return jnp.stack(drawn, 1)
+            said.append(out(nn.relu(x)).astype(jnp.float32))
+            if given is None:
+                drawn.append(straight_through(said[-1] + gumbel[:, index], temperature))
+            else:
+                drawn.append(given[:, index])
+        return jnp.stack(said if given is not None else drawn, 1)
 
 
 class Discriminator(nn.Module):

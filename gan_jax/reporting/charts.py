@@ -22,7 +22,7 @@ _GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Precision, recall, density, coverage", "higher is better", ("precision", "recall", "density", "coverage")),
     ("Share of the rarest and the commonest class, %", "", ("class_share_min", "class_share_max")),
     ("Losses", "", ("d_loss", "g_loss")),
-    ("Penalties and regularisers", "", ("r1", "r2", "wgan_gp", "dragan", "lecam", "bcr", "path_length")),
+    ("Penalties and regularisers", "", ("r1", "r2", "wgan_gp", "dragan", "lecam", "bcr", "path_length", "likelihood")),
     ("Logits of real and generated", "", ("real_logit", "fake_logit")),
     ("Diversity of a batch", "generated should come near real", ("diversity", "real_diversity")),
     ("Gradient norms", "", ("d_gradient", "g_gradient")),

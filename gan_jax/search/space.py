@@ -75,6 +75,7 @@ def default_space(config: Config) -> Space:
     else:
         found |= {f"penalty.{name}": _around(config, f"penalty.{name}", 0.01, 30.0) for name in ("r1", "r2")}
     others = {"wgan_gp": (1, 30), "dragan": (1, 30), "lecam": (0.01, 1), "bcr": (1, 30), "path_length": (0.2, 20)}
+    others["likelihood"] = (0.01, 10)
     found |= {f"penalty.{name}": _around(config, f"penalty.{name}", *limits) for name, limits in others.items()}
     if not config.augment.adaptive:
         found["augment.p"] = Float(0.05, max(0.8, size_of(config, "augment.p")))

@@ -201,6 +201,14 @@ _SIGNAL_TEXTS = {
     "memoriser": "training signals drawn with replacement: what CAS and the distance take for a perfect sampler, and"
     " nn_ratio does not.",
 }
+_WORD_RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "words_ours": ("`configs/{}.py` as it is: the game, and the likelihood of real letters.", {}),
+    "words_game": ("the same without the likelihood: the adversarial pair alone.", {"penalty.likelihood": 0.0}),
+    "words_likelihood": (
+        "the same generator with a likelihood that outweighs the game by far: what D adds is what it lacks.",
+        {"penalty.likelihood": 1_000.0},
+    ),
+}
 _WORD_CONTROLS: dict[str, tuple[str, Callable[[WordJudge, np.random.Generator, int], list[str]]]] = {
     "words_2gram": (
         "each letter from the one before it, by counts of the training words.",
@@ -219,9 +227,10 @@ def make_suite(protocols: Mapping[str, Protocol]) -> Suite:
     for name, protocol in protocols.items():
         recipe = functools.partial(_recipe, protocol)
         if name == "words":
-            arms["words_ours"] = Arm(
-                f"`configs/{protocol.config}.py` as it is.", functools.partial(_words_ours, protocol), recipe
-            )
+            for arm, (text, changes) in _WORD_RUNS.items():
+                changed = dataclasses.replace(protocol, changes={**protocol.changes, **changes})
+                recipe = functools.partial(_recipe, changed)
+                arms[arm] = Arm(text.format(protocol.config), functools.partial(_words_ours, changed), recipe)
             for arm, (text, draw) in _WORD_CONTROLS.items():
                 arms[arm] = Arm(text, functools.partial(_words_control, protocol, draw))
             continue
