@@ -15,7 +15,7 @@ def get_config() -> Config:
     """The default game on R3GAN's blocks along one axis, 128 frames of 64 samples a second."""
     return load_sibling(__file__, "mnist").replace(
         {
-            "total_images": 150_000,
+            "total_images": 240_000,
             "data.source": "spoken",
             "data.length": 8192,
             "data.sample_rate": 8000,
@@ -27,7 +27,9 @@ def get_config() -> Config:
             "model.d_width": 64,
             "model.blocks": 1,
             "model.conditional": True,
-            "optimizer.g_lr": {"start": 5e-4, "end": 5e-5},
-            "optimizer.d_lr": {"start": 5e-4, "end": 5e-5},
+            "penalty.r1": 0.2,  # quiet signals vary less than images do
+            "penalty.r2": 0.2,
+            "optimizer.g_lr": {"start": 1.5e-3, "end": 1.5e-4},
+            "optimizer.d_lr": {"start": 1.5e-3, "end": 1.5e-4},
         }
     )

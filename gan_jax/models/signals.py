@@ -101,6 +101,9 @@ def spectrogram_kernel(frame: int) -> np.ndarray:
 
 
 def loudness(parts: Array) -> Array:
-    """log(1 + 50 |X|) of real and imaginary parts [..., 2F], side by side: [..., F]; smooth at silence."""
+    """log(1 + 500 |X|) of real and imaginary parts [..., 2F], side by side: [..., F]; smooth at silence.
+
+    The factor makes what is a hundredth as loud as a vowel count: a hissed consonant.
+    """
     real, imaginary = jnp.split(parts, 2, -1)
-    return jnp.log1p(50 * (jnp.sqrt(jnp.square(real) + jnp.square(imaginary) + 1e-6) - 1e-3))
+    return jnp.log1p(500 * (jnp.sqrt(jnp.square(real) + jnp.square(imaginary) + 1e-6) - 1e-3))
