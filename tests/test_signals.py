@@ -387,6 +387,12 @@ def test_a_discriminator_of_spectrograms_alone_is_deaf_to_phases() -> None:
         assert not np.allclose(found, d.apply(params, 2 * x, train=False)[0], rtol=1e-4)
 
 
+def test_a_run_from_before_the_third_choice_still_loads() -> None:
+    for written, meant in ((False, "none"), (True, "beside")):
+        config = Config().replace({"model.frame": 8, "model.d_spectrogram": written})
+        assert config.model.d_spectrogram == meant
+
+
 def test_letters_are_the_highest_scores_and_their_gradient_is_the_softmaxs() -> None:
     scores = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5)), jnp.float32)
     weights = jnp.arange(20.0).reshape(4, 5)

@@ -47,6 +47,14 @@ def _number(value: Any) -> Any:
 Channels = Annotated[Literal[1, 3], BeforeValidator(_number)]
 
 
+def _yes_or_no(value: Any) -> Any:
+    """Reads the yes or no of runs that began before there was a third choice."""
+    return {False: "none", True: "beside"}.get(value, value) if isinstance(value, bool) else value
+
+
+Spectrogram = Annotated[Literal["none", "beside", "alone"], BeforeValidator(_yes_or_no)]
+
+
 def _split_names(value: Any) -> Any:
     """Reads "color,cutout" from the command line as names."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -28,6 +28,7 @@ from gan_jax.config.fields import (
     Scheduled,
     Share,
     Size,
+    Spectrogram,
     check_names,
 )
 
@@ -71,7 +72,7 @@ class ModelConfig:
     )
     frame: Positive = 1  # samples of a signal that make one place of its networks (r3gan_1d)
     # Whether D sees the spectrogram of those frames: none of it, beside their samples, or alone (r3gan_1d).
-    d_spectrogram: Literal["none", "beside", "alone"] = "none"
+    d_spectrogram: Spectrogram = "none"
     phase_shuffle: Count = 0  # places by which D's layers shift signals at random (wavegan); 0 = not at all
     temperature: Scheduled = Schedule(start=1.0)  # of the softmax whose gradient stands for that of a letter (sequence)
     d_norm: Literal["none", "batch", "spectral"] = "none"  # normalisation in the discriminator
