@@ -32,6 +32,7 @@ from gan_jax.models.sequence import straight_through
 from gan_jax.models.signals import downsample, halvings, phase_shuffle, spectrogram_kernel, strides, upsample
 from gan_jax.program import build
 from gan_jax.recognition.controls import train_on
+from gan_jax.runtime.integrity import SETTINGS, Record, check_settings
 from gan_jax.runtime.mesh import make_mesh
 from gan_jax.runtime.pictures import draw_picture
 from gan_jax.runtime.traces import is_text, spectrogram, spell, tiles
@@ -391,6 +392,10 @@ def test_a_run_from_before_the_third_choice_still_loads() -> None:
     for written, meant in ((False, "none"), (True, "beside")):
         config = Config().replace({"model.frame": 8, "model.d_spectrogram": written})
         assert config.model.d_spectrogram == meant
+        record = Record(0, {}, {}, {SETTINGS: {"model.d_spectrogram": written}})
+        check_settings(record, {"model.d_spectrogram": meant})  # its checkpoints, too
+        with pytest.raises(InputError, match="and is now 'alone'"):
+            check_settings(record, {"model.d_spectrogram": "alone"})
 
 
 def test_letters_are_the_highest_scores_and_their_gradient_is_the_softmaxs() -> None:

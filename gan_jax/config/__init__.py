@@ -4,7 +4,7 @@
 files and `overrides` sets fields by dotted name.
 """
 
-from gan_jax.config.fields import ADA, ALPHABET, BOARDS, DIFFAUGMENT, Schedule
+from gan_jax.config.fields import ADA, ALPHABET, BOARDS, DIFFAUGMENT, Schedule, as_now
 from gan_jax.config.groups import (
     AugmentConfig,
     DataConfig,
@@ -38,6 +38,7 @@ __all__ = [
     "Schedule",
     "StepConfig",
     "WatchdogConfig",
+    "as_now",
     "call_from",
     "flat",
     "from_dict",

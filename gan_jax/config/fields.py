@@ -1,5 +1,6 @@
 """Kinds of values that settings take: their ranges, the names they may be, and how the command line writes them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -53,6 +54,12 @@ def _yes_or_no(value: Any) -> Any:
 
 
 Spectrogram = Annotated[Literal["none", "beside", "alone"], BeforeValidator(_yes_or_no)]
+
+
+def as_now(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name, as an older run stored them, with today's values."""
+    name = "model.d_spectrogram"
+    return {**settings, name: _yes_or_no(settings[name])} if name in settings else dict(settings)
 
 
 def _split_names(value: Any) -> Any:

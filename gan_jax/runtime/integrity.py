@@ -1,4 +1,4 @@
-"""What a checkpoint must be to be trusted: its record, and the checks against it. Imports errors and files."""
+"""What a checkpoint must be to be trusted: its record, and the checks against it. Imports config, errors, files."""
 
 import dataclasses
 import json
@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from gan_jax.config import as_now
 from gan_jax.errors import InputError
 from gan_jax.runtime.files import write_atomically
 
@@ -87,7 +88,7 @@ def check_settings(record: Record, settings: Mapping[str, Any]) -> None:
         InputError: names the fields that differ. Fields that only one side has do not count.
     """
     stored = record.meta.get(SETTINGS)
-    if isinstance(stored, dict) and (found := differences(stored, settings)):
+    if isinstance(stored, dict) and (found := differences(as_now(stored), settings)):
         raise InputError(f"written by a run with other settings: {found}")
 
 
