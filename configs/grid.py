@@ -18,7 +18,7 @@ def get_config() -> Config:
     penalty = {"start": 2.0, "end": 0.05, "shape": "geometric"}
     return load_sibling(__file__, "ring").replace(
         {
-            "total_images": 1_920_000,
+            "total_images": 3_840_000,
             "data.source": "grid",
             "model.latent_size": 20,
             "model.latent_signs": 14,
@@ -28,6 +28,6 @@ def get_config() -> Config:
             "optimizer.g_lr": {"start": 4e-3, "end": 1e-5},
             "optimizer.d_lr": 4e-3,
             "optimizer.beta2": 0.99,
-            "ema_half_life": {"start": 500, "end": 30_000},
+            "ema_half_life": {"start": 500, "end": 60_000},
         }
     )
