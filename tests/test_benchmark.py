@@ -208,7 +208,8 @@ def test_headlines_reach_the_page_above_between_its_marks(tmp_path: pathlib.Path
     metrics = {"class_share_min": 8.0, "svm_confidence": 0.9, "nn_ratio": 1.1, "copied_share": 0.5}
     record = {"arm": "ours", "seed": 0, "metrics": metrics, "seconds": 1, "images": 64}
     other = {**record, "arm": "elsewhere", "metrics": {"seconds_more": 1.0}}  # nothing of the headline
-    tree = {"suite": "digits", "command": "python -m it", "protocol": {}, "records": [record, other]}
+    part = {**record, "arm": "part", "metrics": {"nn_ratio": 1.2}}  # all but the first of the headline is missing
+    tree = {"suite": "digits", "command": "python -m it", "protocol": {}, "records": [record, other, part]}
     (out / "digits.json").write_text(json.dumps(tree))
     page.write_text("before\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
     for _ in range(2):  # the second time changes nothing
@@ -216,7 +217,7 @@ def test_headlines_reach_the_page_above_between_its_marks(tmp_path: pathlib.Path
         text = page.read_text()
         assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
         assert text.count("| ours | 8 | 0.9 | 1.1 | 1 |") == 1 and "copied_share" not in text
-        assert "elsewhere" not in text
+        assert "elsewhere" not in text and "| part | - | - | 1.2 | 1 |" in text
     page.write_text("no marks")
     write_tables(out, SUITES)
     assert page.read_text() == "no marks"

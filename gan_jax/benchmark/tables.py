@@ -82,7 +82,7 @@ def _write_headlines(page: Path, results: Sequence[Result], suites: Mapping[str,
                 if not any(values_of(result, arm, metric) for metric in suite.headline):
                     continue  # it measures something else
                 cells = [summary(values_of(result, arm, metric)) for metric in suite.headline]
-                rows.append([arm, *cells, str(len(values_of(result, arm, suite.headline[0])))])
+                rows.append([arm, *cells, str(_seeds(result, arm))])
             table = [f"| {' | '.join(row)} |" for row in rows]
             lines += [f"`{result['command']}`", "", *table, ""]
     before, after = text.split(_START)[0], text.split(_END)[1]
@@ -105,6 +105,10 @@ def section(result: Result, suite: Suite | None, plots: Sequence[str] = ()) -> s
         if text:
             lines.append(f"* **{name}** {text}")
     return "\n".join([*lines, ""])
+
+
+def _seeds(result: Result, arm: str) -> int:
+    return sum(record["arm"] == arm for record in result["records"])
 
 
 def summary(values: Sequence[float | None]) -> str:
@@ -130,7 +134,7 @@ def values_of(result: Result, arm: str, metric: str) -> list[float | None]:
 def _table(result: Result) -> list[str]:
     """Arms against metrics; the longer list runs downwards."""
     arms, metrics = _arms(result), list(dict.fromkeys(m for r in result["records"] for m in r["metrics"]))
-    seeds = {arm: sum(record["arm"] == arm for record in result["records"]) for arm in arms}
+    seeds = {arm: _seeds(result, arm) for arm in arms}
     extra = {name: {arm: [r[name] for r in result["records"] if r["arm"] == arm] for arm in arms} for name in _EXTRA}
     cells = {arm: {metric: summary(values_of(result, arm, metric)) for metric in metrics} for arm in arms}
     for arm in arms:
