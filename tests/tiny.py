@@ -57,7 +57,11 @@ def tiny_config(architecture: str, changes: dict[str, Any] | None = None) -> Con
         "mlp": {"step.per_dispatch": 3},
         "wavegan": {"model.g_width": 8, "model.d_width": 8, "model.phase_shuffle": 2, "model.conditional": True},
         "r3gan_1d": {"model.frame": 8, "model.d_spectrogram": "beside"},
-        "sequence": {"model.latent_size": 5 * 27 + 8, "model.temperature": {"start": 1.0, "end": 0.5}},
+        "sequence": {
+            "model.latent_size": 5 * 27 + 8,
+            "model.temperature": {"start": 1.0, "end": 0.5},
+            "penalty.likelihood": {"start": 1.0, "end": 0.1},
+        },
         "resnet": {"model.d_norm": "spectral", "model.conditional": True},
         # With all that a state may carry; its penalty is the generator's, or it would compile for a minute.
         "stylegan2": {
