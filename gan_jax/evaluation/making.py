@@ -105,14 +105,14 @@ def _classifier(
     """The classifier at `path`, or the one of this data in the cache, trained now if it is not there."""
     if path:
         return together(lambda: load_classifier(path)).network
-    name = fingerprint(train, labels)[:16]
-    place = cache_folder() / "classifiers" / f"{name}-seed{_CLASSIFIER_SEED}.npz"
+    name, epochs = fingerprint(train, labels)[:16], signal_epochs(train) if train.ndim == 3 else 5
+    # Its length is part of the name: one of an older recipe must not score in place of today's.
+    place = cache_folder() / "classifiers" / f"{name}-seed{_CLASSIFIER_SEED}-epochs{epochs}.npz"
 
     def make() -> bytes:
         if not place.exists():
             print("training the classifier whose features score the samples (once for this data)", flush=True)
             place.parent.mkdir(parents=True, exist_ok=True)
-            epochs = signal_epochs(train) if train.ndim == 3 else 5
             trained = train_classifier(train, labels, test, test_labels, seed=_CLASSIFIER_SEED, epochs=epochs)
             save_classifier(trained, place)
         return place.read_bytes() if jax.process_count() > 1 else b""

@@ -205,7 +205,7 @@ _WORD_RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "words_ours": ("`configs/{}.py` as it is: the game, and the likelihood of real letters.", {}),
     "words_game": ("the same without the likelihood: the adversarial pair alone.", {"penalty.likelihood": 0.0}),
     "words_likelihood": (
-        "the same generator with a likelihood that outweighs the game by far: what D adds is what it lacks.",
+        "the same generator with a likelihood that outweighs the game by far.",
         {"penalty.likelihood": 1_000.0},
     ),
 }
