@@ -93,7 +93,7 @@ class Population:
         """A copy of one member's state, as `program` takes it."""
         number, slot = divmod(index, self.capacity)
         state = states[number]
-        own = jax.tree.map(lambda leaf: leaf[slot], state.replace(step=state.step[None])).replace(step=state.step)
+        own = jax.tree.map(lambda leaf: _row(leaf, slot), state.replace(step=None)).replace(step=state.step)
         return jax.device_put(own, replicated(self.program.mesh))
 
     def join(self, members: Sequence[State]) -> Rounds[State]:
@@ -126,12 +126,14 @@ class Population:
         """
         number, slot = divmod(index, self.capacity)
         changed = states[number]
+
+        def put_in(old: jax.Array, new: jax.Array) -> jax.Array:
+            whole = np.array(old)
+            whole[slot] = jax.device_get(new)
+            return jax.device_put(whole, old.sharding)
+
         parts = {
-            name: jax.tree.map(
-                lambda old, new: jax.device_put(old.at[slot].set(jax.device_get(new)), old.sharding),
-                getattr(changed, name),
-                getattr(state, name),
-            )
+            name: jax.tree.map(put_in, getattr(changed, name), getattr(state, name))
             for name in (field.name for field in dataclasses.fields(State))
             if name not in ("step", "seed")
         }
@@ -238,6 +240,18 @@ def _compile(common: Config, shape: tuple[int, ...], num_classes: int, mesh: Mes
             spread_over(jax.vmap(_signs, in_axes=(axes, 0)), (specs, spread), spread), out_shardings=placed(spread)
         ),
     )
+
+
+def _row(leaf: jax.Array, slot: int) -> jax.Array:
+    """A member's row of a leaf, where it lies: indexing the whole would have all devices talk, a program a leaf.
+
+    Many such programs at once have stopped XLA's CPU devices for ever.
+    """
+    for shard in leaf.addressable_shards:
+        start, stop, _ = shard.index[0].indices(len(leaf))
+        if start <= slot < stop:
+            return shard.data[slot - start]
+    raise ValueError(f"no device of this process holds member {slot} of {len(leaf)}")
 
 
 def _signs(state: State, images: jax.Array) -> Metrics:
