@@ -67,6 +67,7 @@ class ModelConfig:
     latent_signs: Count = 0  # of its numbers, how many G takes as +1 or -1 (mlp): for data that lie in pieces
     g_width: Positive = 64  # channels of the generator's widest-resolution stage
     d_width: Positive = 64  # the same for the discriminator
+    d_extra_stages: Count = 0  # of the discriminator, beyond those that halve evenly: 7x7 to 4x4 to 2x2 (dcgan)
     blocks: Positive = (
         2  # residual blocks a stage (r3gan, r3gan_1d), layers (mlp, sequence), of the mapping (stylegan2)
     )

@@ -61,6 +61,7 @@ def build(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -> tupl
     g |= {"signs": config.latent_signs, "frame": config.frame}
     d: dict[str, Any] = {
         "width": config.d_width,
+        "extra_stages": config.d_extra_stages,
         "blocks": config.blocks,
         "norm": config.d_norm,
         "dropout": config.dropout,
@@ -132,6 +133,7 @@ def _check_used(config: ModelConfig) -> None:
     for name, network, field in (
         ("g_width", g_module.Generator, "width"),
         ("d_width", module.Discriminator, "width"),
+        ("d_extra_stages", module.Discriminator, "extra_stages"),
         ("blocks", g_module.Generator if "blocks" in _fields(g_module.Generator) else module.Discriminator, "blocks"),
         ("latent_signs", g_module.Generator, "signs"),
         ("d_octaves", module.Discriminator, "octaves"),

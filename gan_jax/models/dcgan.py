@@ -64,9 +64,14 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Stride-2 5x5 convolutions with LeakyReLU and dropout, channels doubling from `width`, and one linear output."""
+    """Stride-2 5x5 convolutions with LeakyReLU and dropout, channels doubling from `width`, and one linear output.
+
+    Attributes:
+        extra_stages: convolutions after those that halve both sides evenly; an odd side is rounded up.
+    """
 
     width: int = 64
+    extra_stages: int = 0
     num_classes: int = 0
     norm: Literal["none", "batch", "spectral"] = "none"
     dropout: float = 0.0
@@ -84,7 +89,7 @@ class Discriminator(nn.Module):
         """Maps images [B, H, W, C] to logits float32 [B] and named features."""
         spectral = self.norm == "spectral"
         x, stages = images, []
-        for index in range(stage_count(*images.shape[1:3])):
+        for index in range(stage_count(*images.shape[1:3]) + self.extra_stages):
             norm = self.norm == "batch" and index > 0  # none on the first layer, as Radford et al. advise
             x = Conv(
                 self.width * min(2**index, _WIDEST),
