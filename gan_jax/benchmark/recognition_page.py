@@ -21,6 +21,18 @@ _COLUMNS = {  # of the probe's table: heading and arm
     "GAN": "ours",
     "supervised": "supervised",
 }
+_SEMI = {
+    "ours": "GAN's trunk, spread",
+    "random": "random trunk, spread",
+    "hog": "HOG, spread",
+    "supervised": "trunk, labels alone",
+    "improved_gan": "Improved-GAN",
+    "mlp_supervised": "its network, labels alone",
+    "pseudo": "its network, pseudo-labels",
+    "fixmatch": "its network, FixMatch",
+    "conv": "Improved-GAN, convolutions",
+    "conv_supervised": "these, labels alone",
+}
 
 
 def publish(result: Mapping[str, Any], folder: Path) -> None:
@@ -59,21 +71,20 @@ def difference_table(result: Mapping[str, Any]) -> list[str]:
                 rows.append([f"{count:,}", heading, difference(ours, other)])
     for count in _counts(result, "semi"):
         ours = paired_values(result, f"semi_ours_{count}")
-        for method in ("supervised", "pseudo", "fixmatch"):
+        for method in ("supervised", "hog", "random", "improved_gan", "pseudo", "fixmatch"):
             other = paired_values(result, f"semi_{method}_{count}")
             if ours and other:
-                rows.append([f"{count:,}", f"semi-supervised GAN minus {method}", difference(ours, other)])
+                rows.append([f"{count:,}", f"semi-supervised GAN minus {_SEMI[method]}", difference(ours, other)])
     return _lines(["labels", "GAN minus", "difference, 95 % interval"], rows)
 
 
 def semi_table(result: Mapping[str, Any]) -> list[str]:
     """Labels downwards, methods across."""
-    methods = ("ours", "supervised", "pseudo", "fixmatch", "conv", "conv_supervised")
     rows = [
-        [f"{count:,}", *(_cell(result, f"semi_{method}_{count}") for method in methods)]
+        [f"{count:,}", *(_cell(result, f"semi_{method}_{count}") for method in _SEMI)]
         for count in _counts(result, "semi")
     ]
-    return _lines(["labels", *("GAN" if name == "ours" else name.replace("_", " ") for name in methods)], rows)
+    return _lines(["labels", *_SEMI.values()], rows)
 
 
 def anomaly_table(result: Mapping[str, Any]) -> list[str]:

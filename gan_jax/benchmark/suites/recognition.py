@@ -23,6 +23,7 @@ from gan_jax.recognition import anomaly, controls, features, semi
 from gan_jax.recognition.detecting import METHODS as DETECTORS
 from gan_jax.recognition.detecting import Detecting
 from gan_jax.recognition.probe import Described, Labelled, accuracy, balanced, load_labelled
+from gan_jax.recognition.spreading import learnt_by_spreading
 from gan_jax.runtime.mesh import make_mesh
 from gan_jax.training import train
 
@@ -35,13 +36,27 @@ PROBES = {  # arm: (text, families of classifiers, whether features are standard
     "hog_rbf": ("histograms of oriented gradients, SVM with a Gaussian kernel", ("rbf",), False),
 }
 NEEDS_SEED = ("ours", "random", "autoencoder", "supervised")
+SPREADS = {  # arm: what the nearest neighbours, over whose graph labels spread, are alike in
+    "ours": "the trunk of a GAN trained without labels",
+    "random": "the same trunk with its initial weights",
+    "hog": "histograms of oriented gradients",
+}
 METHODS = {  # arm: (text, how it learns)
-    "ours": ("Improved-GAN: a logit a class, feature matching, all images without labels", semi.semi_supervised),
-    "conv": ("as ours with small convolutions and dropout", semi.semi_supervised),
+    "improved_gan": (
+        "Improved-GAN: a logit a class, feature matching, all images unlabelled",
+        semi.semi_supervised,
+    ),
+    "conv": ("Improved-GAN with small convolutions and dropout", semi.semi_supervised),
     "conv_supervised": ("the same convolutions, averaging and steps, labels alone", semi.labels_only),
-    "supervised": ("the same network, noise, averaging and steps, labels alone", semi.labels_only),
-    "pseudo": ("the same network; half way it labels the images it is sure of", semi.pseudo_labels),
-    "fixmatch": ("the same network; sure guesses teach strongly changed images", semi.fixmatch),
+    "mlp_supervised": ("Improved-GAN's network, noise, averaging and steps, labels alone", semi.labels_only),
+    "pseudo": ("Improved-GAN's network; half way it labels the images it is sure of", semi.pseudo_labels),
+    "fixmatch": ("Improved-GAN's network; sure guesses teach strongly changed images", semi.fixmatch),
+}
+_SMALL = {  # the trunk of novelty and detection, whose GANs are many, or of large images
+    "model.d_width": 16,
+    "model.d_extra_stages": 0,
+    "data.batch_size": 64,
+    "optimizer.d_lr": 1e-3,
 }
 ANOMALY_CONTROLS = {
     "neighbours": ("mean distance to the two nearest images of the class, pixels", anomaly.neighbours),
@@ -93,6 +108,10 @@ class Protocol:
     def gan_config(self, seed: int) -> Config:
         """Of the GAN that sees all classes."""
         return checkout_config(self.config).replace({**self.changes, "seed": seed})
+
+    def small_config(self, seed: int) -> Config:
+        """With a trunk of half the width and two stages."""
+        return checkout_config(self.config).replace({**_SMALL, **self.changes, "seed": seed})
 
     def seeds_of(self, count: int) -> range:
         """Draws of so many labels."""
@@ -154,14 +173,16 @@ def _named(found: Mapping[str, float], families: tuple[str, ...], main: str) -> 
 
 def _supervised(protocol: Protocol, count: int, seed: int) -> Outcome:
     data, start, values = protocol.data, time.perf_counter(), {}
-    program, images = protocol.program(seed), protocol.taught_images[count]
     for number in protocol.seeds_of(count):
-        rows = balanced(data.labels, count, number)
-        predict = controls.supervised(
-            program, data.train[rows], data.labels[rows], data.num_classes, images // 64, 1_000 * number + seed
-        )[1]
-        values[f"accuracy_seed{number}"] = _share(predict(data.test), data)
+        values[f"accuracy_seed{number}"] = _share(_taught(protocol, count, number, seed)(data.test), data)
     return Outcome({"accuracy": float(np.mean(list(values.values()))), **values}, time.perf_counter() - start, 0)
+
+
+def _taught(protocol: Protocol, count: int, draw: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    data, rows = protocol.data, balanced(protocol.data.labels, count, draw)
+    steps = protocol.taught_images[count] // 64
+    known = data.train[rows], data.labels[rows]
+    return controls.supervised(protocol.program(seed), *known, data.num_classes, steps, 1_000 * draw + seed)[1]
 
 
 @functools.cache
@@ -178,6 +199,28 @@ def semi_arm(protocol: Protocol, method: str, count: int, seed: int) -> Outcome:
     gan = METHODS[method][1](semi_config(protocol, method, seed), source, protocol.semi_steps)
     seen = protocol.semi_steps * gan.config.images_per_step
     return Outcome({"accuracy": _share(semi.classes(gan, data.test), data)}, time.perf_counter() - start, seen)
+
+
+def spread_arm(protocol: Protocol, name: str, count: int, seed: int) -> Outcome:
+    """Test accuracy of labels that spread over the training images; `seed` is that of the draw and of the GAN."""
+    data, start, seen = protocol.data, time.perf_counter(), 0
+    describe: features.Describe = features.histograms
+    if name == "ours":
+        gan = protocol.gan(seed)
+        describe, seen = features.trunk(gan), gan.step * gan.config.images_per_step
+    elif name == "random":
+        describe = features.trunk(controls.untrained(protocol.program(seed), seed))
+    rows = balanced(data.labels, count, seed)
+    predict, alpha = learnt_by_spreading(data, describe, rows, seed, scale=name != "hog")
+    found = {"accuracy": _share(predict(data.test), data), "alpha": alpha}
+    return Outcome(found, time.perf_counter() - start, seen)
+
+
+def taught_arm(protocol: Protocol, count: int, seed: int) -> Outcome:
+    """Test accuracy of the GAN's trunk taught with the labels of one draw alone."""
+    data, start = protocol.data, time.perf_counter()
+    predict = _taught(protocol, count, seed, seed)
+    return Outcome({"accuracy": _share(predict(data.test), data)}, time.perf_counter() - start, 0)
 
 
 def semi_config(protocol: Protocol, method: str, seed: int) -> Config:
@@ -226,7 +269,7 @@ def _scores(program: Program, method: str, images: np.ndarray, seed: int) -> dic
 
 def class_config(protocol: Protocol, seed: int) -> Config:
     """Of a GAN that sees one class: it learns which way is up."""
-    return protocol.gan_config(seed).replace({"total_images": protocol.class_images, "model.head": "rotation"})
+    return protocol.small_config(seed).replace({"total_images": protocol.class_images, "model.head": "rotation"})
 
 
 def detect_arm(rules: Detecting, method: str, count: int, seed: int) -> Outcome:
@@ -265,11 +308,18 @@ def make_suite(protocol: Protocol) -> Suite:
         add(f"probe_supervised_{count}", text, functools.partial(probe, protocol, "supervised", count),
             functools.partial(_taught_recipe, protocol, count), None)  # fmt: skip
     for count in protocol.semi_labels:
+        for name, text in SPREADS.items():
+            add(f"semi_{name}_{count}", f"labels spread over images alike in {text}; {count:,} labels.",
+                functools.partial(spread_arm, protocol, name, count), dict if name == "hog" else gan_recipe,
+                None)  # fmt: skip
+        add(f"semi_supervised_{count}", f"the trunk of ours taught with the labels alone; {count:,} labels.",
+            functools.partial(taught_arm, protocol, count), functools.partial(_taught_recipe, protocol, count),
+            None)  # fmt: skip
         for method, (text, _) in METHODS.items():
             run_semi = functools.partial(semi_arm, protocol, method, count)
             add(f"semi_{method}_{count}", f"{text}; {count:,} labels.", run_semi,
                 functools.partial(_semi_recipe, protocol, method), None)  # fmt: skip
-    rules = protocol.detecting or Detecting(lambda: protocol.data, protocol.gan_config)
+    rules = protocol.detecting or Detecting(lambda: protocol.data, protocol.small_config)
     for count in protocol.canvases:
         for method, text in DETECTORS.items():
             add(f"detect_{method}_{count}", f"{text}; {count:,} labelled canvases.",
@@ -318,7 +368,8 @@ def _describe(protocol: Protocol) -> str:
         f" test accuracy in percent with class-balanced labels, mean of {protocol.label_seeds} draws (accuracy_seedS"
         " each) up to 1,000 labels, one draw above; settings of the classifier chosen on a part of the labels. accuracy"
         " is that of an SVM with a Gaussian kernel where it was tried, else of the one classifier named;"
-        " accuracy_FAMILY names each. semi_METHOD_LABELS: seed = draw of the labels. anomaly_METHOD: one class against"
+        " accuracy_FAMILY names each. semi_METHOD_LABELS: seed = draw of the labels, and of the GAN; alpha: see"
+        " gan_jax/recognition/spreading.py. anomaly_METHOD: one class against"
         " the other nine, area under the curve in percent, auroc_C by class. Tables and paired differences:"
         " docs/recognition.md. detect_METHOD_CANVASES: mean average precision at an overlap of one half over the"
         " classes, percent; ap50_any: places alone, whatever the class."
