@@ -11,7 +11,7 @@ flags.DEFINE_string("predict", "", "an image file, e.g. --predict=shoe.png: its 
 flags.DEFINE_list("labels", None, "numbers of labels (detect: of canvases); default: by task")
 flags.DEFINE_integer("label_seeds", 5, "probe: draws of up to 1,000 labels", lower_bound=1)
 flags.DEFINE_integer("normal", 0, "anomaly: the class that others are told from", lower_bound=0)
-flags.DEFINE_integer("steps", 3_000, "semi: of each method", lower_bound=1)
+flags.DEFINE_integer("steps", 3_000, "semi: of Improved-GAN and its controls", lower_bound=1)
 flags.DEFINE_string("checkpoint", "newest", "newest, best, or a step number")
 
 

@@ -189,6 +189,17 @@ def test_stages_are_pooled_to_their_maxima(root: pathlib.Path) -> None:
     np.testing.assert_array_equal(pooled["pooled"], gan.features(images, batch_size=2)["pooled"])
 
 
+def test_extra_stages_round_odd_sides_up(root: pathlib.Path) -> None:
+    config = tiny(root, {"data.image_size": 28, "model.d_extra_stages": 2})
+    gan = controls.untrained(build(config, (28, 28, 1), 10, make_mesh(jax.devices()[:1])), 0)
+    found = gan.features(np.zeros((2, 28, 28, 1), np.float32))
+    shapes = [found[f"stage_{number}"].shape[1:] for number in (1, 2, 3, 4)]
+    assert shapes == [(14, 14, 8), (7, 7, 16), (4, 4, 32), (2, 2, 64)]
+    with pytest.raises(InputError, match=r"model.d_extra_stages=2 has no effect on config.model.architecture=mlp"):
+        build(tiny(root, {"model.architecture": "mlp", "model.d_norm": "none", "model.d_extra_stages": 2,
+                          "model.head": "none"}), (8, 8, 1), 10, make_mesh())  # fmt: skip
+
+
 def test_several_devices_see_the_same_features(root: pathlib.Path, workdir: pathlib.Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype(np.uint8)
     one = features.trunk(gan_jax.load(workdir))(images)
@@ -311,6 +322,17 @@ def test_probe_measures_keeps_and_draws(workdir: pathlib.Path, digits: probe.Lab
     again = report.recognize(workdir, "anomaly", normal=3)
     assert {"probe", "anomaly"} <= set(json.loads((workdir / report.FILE).read_text()))
     assert "area under the curve" in report.table(again)
+
+
+def test_few_labels_and_all_images_are_learnt_from(workdir: pathlib.Path, digits: probe.Labelled) -> None:
+    gan, chosen = gan_jax.load(workdir), probe.balanced(digits.labels, 50, 0)
+    source = semi.with_known(digits.train, chosen, digits.labels[chosen], digits.class_names)
+    methods = report.semi_methods(gan, digits, chosen, gan.config, source, 600)
+    assert set(methods) == {"ours", "supervised", "hog", "improved_gan", "mlp_supervised", "pseudo", "fixmatch"}
+    right = {
+        name: np.mean(methods[name]()(digits.test) == digits.test_labels) for name in ("ours", "supervised", "hog")
+    }
+    assert right["ours"] > 0.85 and right["supervised"] > 0.3 and right["hog"] > 0.7
 
 
 def test_the_doorway_predicts_one_image(workdir: pathlib.Path, digits: probe.Labelled, tmp_path: pathlib.Path) -> None:

@@ -8,19 +8,21 @@ recognition.json: {"probe": {"step", "classes", "test_images", "rows": [{"featur
 replaces its own part. Imports gan, program, runtime and this room.
 """
 
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gan_jax.config import Config
+from gan_jax.data.arrays import ArraySource
 from gan_jax.errors import InputError
 from gan_jax.gan import Gan, load
 from gan_jax.recognition import features
 from gan_jax.recognition.anomaly import auroc, components, machine, neighbours, trunk_neighbours
-from gan_jax.recognition.controls import untrained
+from gan_jax.recognition.controls import supervised, untrained
 from gan_jax.recognition.detecting import METHODS, Detecting
 from gan_jax.recognition.pictures import confusion, draw_confusion, draw_neighbours
 from gan_jax.recognition.probe import Described, Labelled, accuracy, balanced, load_labelled
@@ -34,6 +36,7 @@ from gan_jax.recognition.semi import (
     semi_supervised,
     with_known,
 )
+from gan_jax.recognition.spreading import learnt_by_spreading
 from gan_jax.runtime.files import write_atomically
 from gan_jax.runtime.pictures import to_png
 
@@ -66,7 +69,7 @@ def recognize(
             and 500 canvases.
         label_seeds: draws of the labelled images, up to 1,000 of them; larger budgets are drawn once.
         normal: class that an anomaly is told from.
-        steps: semi: of each method, 100 labelled and 100 unlabelled images a step.
+        steps: semi: of Improved-GAN and its controls, 100 labelled and 100 unlabelled images a step.
         checkpoint: newest, best or a step number.
 
     Returns:
@@ -205,20 +208,44 @@ def _anomaly(gan: Gan, data: Labelled, normal: int) -> dict[str, Any]:
 
 
 def _semi(gan: Gan, data: Labelled, budgets: Sequence[int], steps: int) -> dict[str, Any]:
-    """Improved-GAN's networks on the run's images, beside the same network without a generator; the first draw."""
+    """The run's trunk, over whose features labels spread, and what it has to beat; the first draw."""
     fields = ("source", "path", "image_size", "channels", "threads")
     same = {f"data.{name}": getattr(gan.config.data, name) for name in fields}
     config = Config().replace({**same, **improved_gan(steps), "seed": gan.config.seed})
-    methods = {"ours": semi_supervised, "supervised": labels_only, "pseudo": pseudo_labels, "fixmatch": fixmatch}
     rows: list[dict[str, Any]] = []
     for count in budgets:
         chosen = balanced(data.labels, count, gan.config.seed)
         source = with_known(data.train, chosen, data.labels[chosen], data.class_names)
-        for name, learn in methods.items():
-            right = np.mean(classes(learn(config, source, steps), data.test) == data.test_labels)
+        for name, learn in semi_methods(gan, data, chosen, config, source, steps).items():
+            right = np.mean(learn()(data.test) == data.test_labels)
             rows.append({"method": name, "labels": count, "accuracy": float(100 * right)})
             print(f"{count:,} labels, {name}: {rows[-1]['accuracy']:.2f} %", flush=True)
     return {"steps": steps, "rows": rows}
+
+
+def semi_methods(
+    gan: Gan, data: Labelled, chosen: np.ndarray, config: Config, source: ArraySource, steps: int
+) -> dict[str, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
+    """By name, what teaches a classifier of uint8 images with the chosen labels; names as in the suite."""
+
+    def spread(describe: features.Describe, scale: bool) -> Callable[[np.ndarray], np.ndarray]:
+        return learnt_by_spreading(data, describe, chosen, gan.config.seed, scale)[0]
+
+    def taught() -> Callable[[np.ndarray], np.ndarray]:
+        known = data.train[chosen], data.labels[chosen]  # learnt by heart long before the others are done
+        return supervised(gan.program, *known, data.num_classes, max(1, steps // 10), gan.config.seed)[1]
+
+    def network(learn: Callable[..., Gan]) -> Callable[[np.ndarray], np.ndarray]:
+        return functools.partial(classes, learn(config, source, steps))
+
+    networks = {"improved_gan": semi_supervised, "mlp_supervised": labels_only, "pseudo": pseudo_labels,
+                "fixmatch": fixmatch}  # fmt: skip
+    return {
+        "ours": lambda: spread(features.trunk(gan), True),
+        "supervised": taught,
+        "hog": lambda: spread(features.histograms, False),
+        **{name: functools.partial(network, learn) for name, learn in networks.items()},
+    }
 
 
 def _detect(gan: Gan, data: Labelled, budgets: Sequence[int]) -> dict[str, Any]:
