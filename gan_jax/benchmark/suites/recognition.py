@@ -123,11 +123,11 @@ def semi_arm(protocol: Protocol, method: str, count: int, seed: int) -> Outcome:
 
 
 def spread_arm(protocol: Protocol, name: str, count: int, seed: int) -> Outcome:
-    """Test accuracy of labels that spread over the training images; `seed` is that of the draw and of the GAN."""
+    """Test accuracy of labels that spread over the training images; `seed` is that of the draw."""
     data, start, seen = protocol.data, time.perf_counter(), 0
     describe: features.Describe = features.histograms
     if name == "ours":
-        gan = protocol.gan(seed)
+        gan = protocol.gan(seed % protocol.gan_seeds)
         describe, seen = features.trunk(gan), gan.step * gan.config.images_per_step
     elif name == "random":
         describe = features.trunk(controls.untrained(protocol.program(seed), seed))
@@ -289,7 +289,7 @@ def _describe(protocol: Protocol) -> str:
         f" test accuracy in percent with class-balanced labels, mean of {protocol.label_seeds} draws (accuracy_seedS"
         " each) up to 1,000 labels, one draw above; settings of the classifier chosen on a part of the labels. accuracy"
         " is that of an SVM with a Gaussian kernel where it was tried, else of the one classifier named;"
-        " accuracy_FAMILY names each. semi_METHOD_LABELS: seed = draw of the labels, and of the GAN; alpha: see"
+        " accuracy_FAMILY names each. semi_METHOD_LABELS: seed = draw of the labels, GANs in turn; alpha: see"
         " gan_jax/recognition/spreading.py. anomaly_METHOD: one class against"
         " the other nine, area under the curve in percent, auroc_C by class. Tables and paired differences:"
         " docs/recognition.md. detect_METHOD_CANVASES: mean average precision at an overlap of one half over the"
