@@ -69,7 +69,15 @@ def test_focal_loss_of_one_place_each() -> None:
 
 @pytest.mark.parametrize("method", ["hog", "ours", "frozen"])
 def test_detectors_find_digits(root: pathlib.Path, digits: probe.Labelled, method: str) -> None:
-    changes = {"data.source": "digits", "data.path": "", "model.d_width": 8, "model.g_width": 32, "data.batch_size": 16}
+    changes = {
+        "data.source": "digits",
+        "data.path": "",
+        "model.d_width": 8,
+        "model.g_width": 32,
+        "data.batch_size": 16,
+        "model.d_extra_stages": 0,
+        "optimizer.d_lr": 1e-3,
+    }  # as the suite detects
 
     def config(seed: int) -> Config:
         return load_config(root / "configs" / "recognition.py", changes | {"data.image_size": 8, "seed": seed})
