@@ -15,8 +15,6 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_collecti
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it starts with "&"
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-# One program at a time: eight devices on two cores have waited for one another for ever with several under way.
-jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 ROOT = pathlib.Path(__file__).parent.parent
 
