@@ -17,7 +17,7 @@ from gan_jax.data.pipeline import Pipeline
 from gan_jax.data.sources import load_source
 from gan_jax.errors import InputError
 from gan_jax.population.likeness import pays_side_by_side, structure
-from gan_jax.population.members import Population, make_population
+from gan_jax.population.members import Population, _row, make_population
 from gan_jax.population.training import Feed, train_population
 from gan_jax.program import build
 from gan_jax.runtime.mesh import batch_sharding, make_mesh, replicated
@@ -111,6 +111,16 @@ def test_numbers_change_without_compiling_again() -> None:
     assert np.all(other.gather(metrics)["g_lr"] == 0)
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), before.d.params, after.d.params)
     assert max(jax.tree.leaves(moved)) > 0
+
+
+@pytest.mark.parametrize("slot", range(8))
+def test_a_member_is_read_on_its_own_device_alone(slot: int) -> None:
+    """Indexing the whole array is a program of all devices; hundreds of those at once have stopped them for ever."""
+    mesh = make_mesh(jax.devices()[:4])
+    whole = jax.device_put(np.arange(24.0).reshape(8, 3), batch_sharding(mesh))
+    row = _row(whole, slot)
+    assert row.devices() == {jax.devices()[slot // 2]}
+    np.testing.assert_array_equal(row, np.arange(24.0).reshape(8, 3)[slot])
 
 
 def test_a_member_can_take_over_the_weights_of_another() -> None:

@@ -7,6 +7,7 @@ from sklearn.datasets import make_moons
 
 from gan_jax.config import Config
 from gan_jax.recognition import features, probe, spreading
+from gan_jax.recognition.machines import fit
 
 
 def test_a_graph_joins_the_nearest_both_ways() -> None:
@@ -56,7 +57,7 @@ def test_few_labels_teach_digits() -> None:
     digits = probe.load_labelled(Config().replace({"data.image_size": 8}))
     rows = probe.balanced(digits.labels, 40, 0)
     predict, alpha = spreading.learnt_by_spreading(digits, features.pixels, rows)
-    alone = spreading.fit("rbf", features.pixels(digits.train[rows]), digits.labels[rows])
+    alone = fit("rbf", features.pixels(digits.train[rows]), digits.labels[rows])
     right = np.mean(predict(digits.test) == digits.test_labels)
     assert alpha > 0 and right > np.mean(alone.predict(features.pixels(digits.test)) == digits.test_labels) + 0.02
     # Labels that are not given are not read.

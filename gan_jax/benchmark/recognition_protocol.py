@@ -63,7 +63,7 @@ class Protocol:
         return checkout_config(self.config).replace({**self.changes, "seed": seed})
 
     def small_config(self, seed: int) -> Config:
-        """With a trunk of half the width and two stages."""
+        """With a trunk of half the width and no extra stage."""
         return checkout_config(self.config).replace({**_SMALL, **self.changes, "seed": seed})
 
     def seeds_of(self, count: int) -> range:

@@ -209,6 +209,7 @@ def _anomaly(gan: Gan, data: Labelled, normal: int) -> dict[str, Any]:
 
 def _semi(gan: Gan, data: Labelled, budgets: Sequence[int], steps: int) -> dict[str, Any]:
     """The run's trunk, over whose features labels spread, and what it has to beat; the first draw."""
+    features.histograms(data.train[:1])  # says at once if scikit-image is missing
     fields = ("source", "path", "image_size", "channels", "threads")
     same = {f"data.{name}": getattr(gan.config.data, name) for name in fields}
     config = Config().replace({**same, **improved_gan(steps), "seed": gan.config.seed})

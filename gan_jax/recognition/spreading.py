@@ -16,11 +16,7 @@ from gan_jax.recognition.probe import Labelled
 
 UNLABELLED = 20_000  # images that labels are spread over
 _COMPONENTS, _NEIGHBOURS = 64, 10
-_ALPHAS = (
-    0.0,
-    0.9,
-    0.99,
-)  # share of a label that comes from neighbours (Zhou et al. 2004, section 2); 0 = no spreading
+_ALPHAS = (0.0, 0.9, 0.99)  # share of a label that comes from neighbours (Zhou et al. 2004); 0 = no spreading
 _TAUGHT = 8_000  # spread labels that the classifier learns from
 
 
@@ -115,9 +111,8 @@ def taught_by_neighbours(
                 machine = fit("rbf", features[rows[known]], labels[known], seed)
                 guessed = machine.predict(features[rows[held_out]])
             right[alpha].append(guessed == labels[held_out])
-    alpha = most_within_error(
-        {alpha: float(np.mean(np.concatenate(found))) for alpha, found in right.items()}, len(rows)
-    )
+    shares = {alpha: float(np.mean(np.concatenate(found))) for alpha, found in right.items()}
+    alpha = most_within_error(shares, len(rows))
     if not alpha:
         return fit("rbf", features[rows], labels, seed), alpha
     guessed = spread(graph, rows, labels, alpha)
