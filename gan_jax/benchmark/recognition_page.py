@@ -16,6 +16,7 @@ _COLUMNS = {  # of the probe's table: heading and arm
     "pixels": "pixels",
     "HOG + linear SVM": "hog_linear",
     "HOG + RBF SVM": "hog_rbf",
+    "HOG, moved": "hog_moved",
     "random trunk": "random",
     "autoencoder": "autoencoder",
     "GAN": "ours",

@@ -14,6 +14,7 @@ from gan_jax.gan import Gan
 
 Describe = Callable[[np.ndarray], np.ndarray]
 _PART = 4_096  # images described at a time
+DESCRIPTION = "rooted, moved by a pixel"  # of `trunk`, for what must be measured anew when it changes
 POOL = 4  # places a side to which every stage is pooled, as Radford et al. 2016, section 5.1
 
 
@@ -21,22 +22,77 @@ def stages(gan: Gan) -> Callable[[np.ndarray], list[np.ndarray]]:
     """Every stage of a discriminator, max-pooled to 4x4 (Radford et al. 2016, section 5.1): float32 [N, F] each."""
 
     def describe(images: np.ndarray) -> list[np.ndarray]:
-        parts: list[list[np.ndarray]] = []
-        for start in range(0, len(images), _PART):  # whole sets of maps would not fit into memory
-            piece = images[start : start + _PART].astype(np.float32)
-            piece = piece / 127.5 - 1 if images.ndim == 4 else piece
-            named = gan.features(piece, pool=POOL)
-            maps = [array for name, array in named.items() if name.startswith("stage_")]
-            parts.append([array.reshape(len(piece), -1) for array in maps])  # [N, h, w, C] -> [N, F]
+        parts = [[_flat(maps) for maps in _look(gan, piece)] for piece in _pieces(images)]
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     return describe
 
 
 def trunk(gan: Gan) -> Describe:
-    """All `stages` of a discriminator side by side."""
-    describe = stages(gan)
-    return lambda images: np.concatenate(describe(images), axis=1)
+    """All stages of a discriminator side by side: those of images `rooted`, and averaged over moves by one pixel.
+
+    What a place says then counts the same however bright it is, as with the blocks of gradient histograms, and the same
+    a pixel further on. Those of signals, of which neither was tried, as they are.
+    """
+
+    def describe(images: np.ndarray) -> np.ndarray:
+        return np.concatenate([_average_look(gan, piece) for piece in _pieces(images)])
+
+    return describe
+
+
+def rooted(maps: np.ndarray) -> np.ndarray:
+    """Square roots of what is above 0, each place [..., C] then divided by its length.
+
+    As gradient histograms are normalised (Dalal & Triggs 2005, section 6.4) and rooted (Arandjelovic & Zisserman 2012).
+
+    Args:
+        maps: float32 [N, H, W, C] or [N, L, C].
+    """
+    roots = np.sqrt(np.maximum(maps, 0))
+    lengths = np.linalg.norm(roots, axis=-1, keepdims=True)
+    common = lengths.mean(axis=tuple(range(1, maps.ndim)), keepdims=True)  # of the image: an empty place stays small
+    found: np.ndarray = roots / (lengths + 0.01 * common + 1e-12)
+    return found
+
+
+def _average_look(gan: Gan, images: np.ndarray) -> np.ndarray:
+    """Stages [N, F], of images `rooted` and `averaged`."""
+    if images.ndim < 4:
+        return np.concatenate([_flat(maps) for maps in _look(gan, images)], axis=1)
+
+    def describe(images: np.ndarray) -> np.ndarray:
+        return np.concatenate([_flat(rooted(maps)) for maps in _look(gan, images)], axis=1)
+
+    return averaged(describe)(images)
+
+
+def averaged(describe: Describe) -> Describe:
+    """The mean of a description over images [N, H, W, C] as they are, and one pixel up, left, right and down."""
+    return lambda images: np.mean([describe(moved) for moved in _moved(images)], axis=0, dtype=np.float32)
+
+
+def _moved(images: np.ndarray) -> list[np.ndarray]:
+    """Images as they are, and moved by one pixel in four directions; borders are repeated."""
+    height, width = images.shape[1:3]
+    wide = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    return [wide[:, y : y + height, x : x + width] for y, x in ((1, 1), (0, 1), (1, 0), (1, 2), (2, 1))]
+
+
+def _look(gan: Gan, images: np.ndarray) -> list[np.ndarray]:
+    """Stages of images, uint8 or signals, float32 [N, h, w, C] each."""
+    scaled = images.astype(np.float32) / 127.5 - 1 if images.ndim == 4 else images.astype(np.float32)
+    named = gan.features(scaled, pool=POOL)
+    return [array for name, array in named.items() if name.startswith("stage_")]
+
+
+def _pieces(images: np.ndarray) -> list[np.ndarray]:
+    """Parts of a set, of which whole sets of maps would not fit into memory."""
+    return [images[start : start + _PART] for start in range(0, len(images), _PART)]
+
+
+def _flat(maps: np.ndarray) -> np.ndarray:
+    return maps.reshape(len(maps), -1)  # [N, h, w, C] -> [N, F]
 
 
 def pixels(images: np.ndarray) -> np.ndarray:

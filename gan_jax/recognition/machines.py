@@ -60,7 +60,7 @@ class Family(NamedTuple):
 
 
 def _linear(c: float) -> LinearSVC:
-    return LinearSVC(C=c, max_iter=5_000, random_state=0)
+    return LinearSVC(C=c, dual="auto", max_iter=5_000, random_state=0)
 
 
 def _logistic(c: float) -> LogisticRegression:

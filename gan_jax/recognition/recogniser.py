@@ -21,7 +21,7 @@ from gan_jax.recognition.machines import fit
 from gan_jax.runtime.files import writing
 
 FILE = "recogniser.npz"  # in the workdir
-_KIND = "recogniser"
+_KIND = "recogniser of rooted features"  # those of older versions saw other features
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -18,6 +18,13 @@ UNLABELLED = 20_000  # images that labels are spread over
 _COMPONENTS, _NEIGHBOURS = 64, 10
 _ALPHAS = (0.0, 0.9, 0.99)  # share of a label that comes from neighbours (Zhou et al. 2004); 0 = no spreading
 _TAUGHT = 8_000  # spread labels that the classifier learns from
+SETTINGS = {  # for what must be measured anew when they change
+    "unlabelled": UNLABELLED,
+    "components": _COMPONENTS,
+    "neighbours": _NEIGHBOURS,
+    "alphas": list(_ALPHAS),
+    "taught": _TAUGHT,
+}
 
 
 def learnt_by_spreading(

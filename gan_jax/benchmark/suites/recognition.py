@@ -19,7 +19,7 @@ from gan_jax.recognition import anomaly, controls, features, semi
 from gan_jax.recognition.detecting import METHODS as DETECTORS
 from gan_jax.recognition.detecting import Detecting
 from gan_jax.recognition.probe import Described, Labelled, accuracy, balanced
-from gan_jax.recognition.spreading import learnt_by_spreading
+from gan_jax.recognition.spreading import SETTINGS, learnt_by_spreading
 from gan_jax.runtime.mesh import make_mesh
 
 PROBES = {  # arm: (text, families of classifiers, whether features are standardised)
@@ -29,7 +29,9 @@ PROBES = {  # arm: (text, families of classifiers, whether features are standard
     "pixels": ("raw pixels, logistic regression", ("logistic",), False),
     "hog_linear": ("histograms of oriented gradients, linear SVM: the traditional method", ("linear",), False),
     "hog_rbf": ("histograms of oriented gradients, SVM with a Gaussian kernel", ("rbf",), False),
+    "hog_moved": ("the same, averaged over moves by a pixel as the trunk's features are", ("rbf",), False),
 }
+TRADITIONAL = {"pixels": features.pixels, "hog_moved": features.averaged(features.histograms)}
 NEEDS_SEED = ("ours", "random", "autoencoder", "supervised")
 SPREADS = {  # arm: what the nearest neighbours, over whose graph labels spread, are alike in
     "ours": "the trunk of a GAN trained without labels",
@@ -77,7 +79,7 @@ def probe(protocol: Protocol, name: str, count: int, seed: int) -> Outcome:
     elif name == "autoencoder":
         describe = features.trunk(_autoencoder(protocol, seed))
     else:
-        describe = features.pixels if name == "pixels" else features.histograms
+        describe = TRADITIONAL.get(name, features.histograms)
     _, families, scale = PROBES[name]
     seeds = protocol.seeds_of(count)
     rows = np.unique(np.concatenate([balanced(data.labels, count, number) for number in seeds]))
@@ -212,7 +214,7 @@ def make_suite(protocol: Protocol) -> Suite:
         arms[name] = Arm(text, run, recipe, seeds=seeds)
 
     def gan_recipe() -> dict[str, Any]:
-        return config_recipe(protocol.gan_config(0))
+        return config_recipe(protocol.gan_config(0)) | {"features": features.DESCRIPTION}
 
     for method, (text, _) in ANOMALY_CONTROLS.items():
         add(f"anomaly_{method}", text, functools.partial(anomaly_arm, protocol, method), dict, 1)
@@ -231,8 +233,8 @@ def make_suite(protocol: Protocol) -> Suite:
     for count in protocol.semi_labels:
         for name, text in SPREADS.items():
             add(f"semi_{name}_{count}", f"labels spread over images alike in {text}; {count:,} labels.",
-                functools.partial(spread_arm, protocol, name, count), dict if name == "hog" else gan_recipe,
-                None)  # fmt: skip
+                functools.partial(spread_arm, protocol, name, count),
+                functools.partial(_spread_recipe, protocol, name), None)  # fmt: skip
         add(f"semi_supervised_{count}", f"the trunk of ours taught with the labels alone; {count:,} labels.",
             functools.partial(taught_arm, protocol, count), functools.partial(_taught_recipe, protocol, count),
             None)  # fmt: skip
@@ -257,6 +259,13 @@ def make_suite(protocol: Protocol) -> Suite:
         },
         plots=_publish,
     )
+
+
+def _spread_recipe(protocol: Protocol, name: str) -> dict[str, Any]:
+    if name == "hog":
+        return dict(SETTINGS)
+    config = config_recipe(protocol.gan_config(0))
+    return config | SETTINGS | {"features": features.DESCRIPTION, "gan_seeds": protocol.gan_seeds}
 
 
 def _taught_recipe(protocol: Protocol, count: int) -> dict[str, Any]:
