@@ -69,7 +69,12 @@ def _average_look(gan: Gan, images: np.ndarray) -> np.ndarray:
 
 def averaged(describe: Describe) -> Describe:
     """The mean of a description over images [N, H, W, C] as they are, and one pixel up, left, right and down."""
-    return lambda images: np.mean([describe(moved) for moved in _moved(images)], axis=0, dtype=np.float32)
+
+    def describe_all(images: np.ndarray) -> np.ndarray:
+        found: np.ndarray = np.stack([describe(moved) for moved in _moved(images)]).mean(axis=0, dtype=np.float32)
+        return found
+
+    return describe_all
 
 
 def _moved(images: np.ndarray) -> list[np.ndarray]:
