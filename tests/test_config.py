@@ -76,6 +76,7 @@ BAD = {
     "optimizer.g_lr.shape=step": "cosine",
     "augment.p.shape=geometric": "both must be above 0",
     "model.latent_signs=1000": "at most latent_size",
+    "model.latent_direct=64": "below latent_size",
     "step.accumulate=5": "divisible",
     "total_images=1": "less than one step",
     "ema_half_life=inf": "finite",

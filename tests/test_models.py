@@ -451,6 +451,7 @@ def test_the_nearest_sizes_are_offered():
         ("article", (28, 28, 1), {"g_width": 32}, "g_width=32 has no effect"),
         ("dcgan", (28, 28, 1), {"blocks": 3}, "blocks=3 has no effect"),
         ("resnet", (32, 32, 3), {"latent_signs": 2}, "latent_signs=2 has no effect"),
+        ("dcgan", (28, 28, 1), {"latent_direct": 2}, "latent_direct=2 has no effect"),
         ("dcgan", (28, 28, 1), {"d_octaves": 4}, "d_octaves=4 has no effect"),
     ],
 )
@@ -469,6 +470,17 @@ def test_signs_of_noise_cut_the_generators_space_into_pieces():
     near = z.at[:, 0].set(1e-6)
     jump = g.apply(variables, near, train=False) - g.apply(variables, near.at[:, 0].set(-1e-6), train=False)
     assert np.linalg.norm(jump, axis=1).min() > 1e-3
+
+
+def test_direct_noise_moves_the_output_by_a_linear_map():
+    g, _ = make("mlp", (2,), latent_direct=2)
+    variables, z = init(g, (6,)), noise(16)
+    still = g.apply(variables, z.at[:, -2:].set(0.0), train=False)
+    moves = z[:, -2:] @ variables["params"]["direct"]["kernel"]
+    np.testing.assert_allclose(g.apply(variables, z, train=False), still + moves, atol=1e-5)
+    assert np.linalg.norm(moves, axis=1).min() > 1e-3
+    other = g.apply(variables, z.at[:, :-2].multiply(3.0), train=False)
+    assert not np.allclose(other, still + moves)
 
 
 def test_waves_of_the_input():

@@ -65,6 +65,7 @@ class ModelConfig:
     g_architecture: Architecture | None = None  # of the generator alone; None = architecture
     latent_size: Positive = 64  # length of z ~ N(0, I)
     latent_signs: Count = 0  # of its numbers, how many G takes as +1 or -1 (mlp): for data that lie in pieces
+    latent_direct: Count = 0  # of its numbers, the last so many go past G's layers, straight to its output (mlp)
     g_width: Positive = 64  # channels of the generator's widest-resolution stage
     d_width: Positive = 64  # the same for the discriminator
     d_extra_stages: Count = 0  # of the discriminator, beyond those that halve evenly: 7x7 to 4x4 to 2x2 (dcgan)
@@ -86,9 +87,13 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"  # of activations; parameters and losses stay float32
 
     @model_validator(mode="after")
-    def _signs_are_of_the_latent(self) -> "ModelConfig":
+    def _parts_are_of_the_latent(self) -> "ModelConfig":
         if self.latent_signs > self.latent_size:
             raise ValueError(f"latent_signs={self.latent_signs} must be at most latent_size={self.latent_size}")
+        if self.latent_direct >= self.latent_size:
+            raise ValueError(f"latent_direct={self.latent_direct} must be below latent_size={self.latent_size}")
+        if self.latent_signs + self.latent_direct > self.latent_size:
+            raise ValueError(f"latent_signs + latent_direct must be at most latent_size={self.latent_size}")
         return self
 
     @model_validator(mode="after")

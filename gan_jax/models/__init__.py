@@ -58,7 +58,7 @@ def build(config: ModelConfig, shape: tuple[int, ...], num_classes: int) -> tupl
         _check_data(name, config, shape, num_classes)
     common = {"num_classes": num_classes if config.conditional else 0, "dtype": jnp.dtype(config.dtype)}
     g = {"shape": shape, "latent_size": config.latent_size, "width": config.g_width, "blocks": config.blocks}
-    g |= {"signs": config.latent_signs, "frame": config.frame}
+    g |= {"signs": config.latent_signs, "direct": config.latent_direct, "frame": config.frame}
     d: dict[str, Any] = {
         "width": config.d_width,
         "extra_stages": config.d_extra_stages,
@@ -136,6 +136,7 @@ def _check_used(config: ModelConfig) -> None:
         ("d_extra_stages", module.Discriminator, "extra_stages"),
         ("blocks", g_module.Generator if "blocks" in _fields(g_module.Generator) else module.Discriminator, "blocks"),
         ("latent_signs", g_module.Generator, "signs"),
+        ("latent_direct", g_module.Generator, "direct"),
         ("d_octaves", module.Discriminator, "octaves"),
         ("dropout", module.Discriminator, "dropout"),
         ("minibatch_std", module.Discriminator, "minibatch_std"),

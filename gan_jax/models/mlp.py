@@ -11,16 +11,24 @@ from gan_jax.models.layers import Dense, LabelledNoise, MinibatchStd, Projection
 
 D_NORMS = ("none", "spectral")
 _HE = nn.initializers.he_normal()
+_FAINT = nn.initializers.variance_scaling(0.01, "fan_in", "normal")  # a tenth of the noise, at first
 
 
 class Generator(nn.Module):
-    """`blocks` hidden layers of `width` ReLU units, and a linear layer; images and signals end in tanh."""
+    """`blocks` hidden layers of `width` ReLU units, and a linear layer; images and signals end in tanh.
+
+    Attributes:
+        signs: numbers of the noise, the first, of which the layers see the sign alone.
+        direct: numbers of the noise, the last, which the layers do not see: the output is moved by a linear map of them,
+            so that examples are those of the layers with one Gaussian around each.
+    """
 
     shape: tuple[int, ...]
     latent_size: int
     width: int = 400
     blocks: int = 2
     signs: int = 0
+    direct: int = 0
     num_classes: int = 0
     dtype: Any = jnp.float32
 
@@ -29,11 +37,14 @@ class Generator(nn.Module):
         """Maps noise [B, Z] to float32 [B, *shape]."""
         if self.signs:  # a continuous map of noise in one piece has points between the modes (Khayatkhoei et al. 2018)
             z = jnp.concatenate([jnp.sign(z[:, : self.signs]), z[:, self.signs :]], -1)
+        z, direct = jnp.split(z, [self.latent_size - self.direct], axis=1)
         x = LabelledNoise(self.num_classes, self.latent_size, name="noise")(z, labels)
         for number in range(1, self.blocks + 1):
             dense = Dense(self.width, dtype=self.dtype, kernel_init=_HE, name=f"hidden_{number}")
             x = nn.relu(dense(x))
         x = Dense(math.prod(self.shape), dtype=self.dtype, name="out")(x).astype(jnp.float32)
+        if self.direct:
+            x += Dense(math.prod(self.shape), use_bias=False, kernel_init=_FAINT, name="direct")(direct)
         x = x.reshape(-1, *self.shape)  # [B, H * W * C] -> [B, H, W, C]
         return jnp.tanh(x) if len(self.shape) > 1 else x
 
