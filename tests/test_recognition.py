@@ -207,6 +207,30 @@ def test_several_devices_see_the_same_features(root: pathlib.Path, workdir: path
     np.testing.assert_allclose(one, many, atol=1e-5)
 
 
+def test_rooted_features_of_a_place_do_not_depend_on_its_brightness() -> None:
+    maps = np.abs(np.random.default_rng(0).normal(size=(2, 3, 3, 5))).astype(np.float32)
+    found = features.rooted(maps)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1, atol=0.05)
+    brighter = maps.copy()
+    brighter[:, 1, 1] *= 9
+    np.testing.assert_allclose(features.rooted(brighter), found, atol=0.02)
+    # Without an image's mean every length is 1, so that products of roots are Bhattacharyya's coefficient of shares.
+    shares = maps[0, 0, :2] / maps[0, 0, :2].sum(-1, keepdims=True)
+    assert found[0, 0, 0] @ found[0, 0, 1] == pytest.approx(np.sqrt(shares[0] * shares[1]).sum(), abs=0.03)
+    assert np.isfinite(features.rooted(np.zeros((1, 2, 2, 3), np.float32))).all()
+    assert (features.rooted(-maps) == 0).all()
+
+
+def test_averaged_features_are_those_of_images_moved_by_a_pixel() -> None:
+    dot = np.zeros((1, 5, 5, 1), np.uint8)
+    dot[0, 2, 2] = 200
+    found = features.averaged(features.pixels)(dot).reshape(5, 5)
+    cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]]) * 200 / 255 / 5
+    np.testing.assert_allclose(found[1:4, 1:4], cross, atol=1e-6)
+    even = np.full((2, 4, 6, 1), 7, np.uint8)  # borders are repeated, so an even image stays
+    np.testing.assert_allclose(features.averaged(features.pixels)(even), features.pixels(even), rtol=1e-6)
+
+
 def test_gradient_histograms_have_the_traditional_length() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1)).astype(np.uint8)
     assert features.histograms(images).shape == (2, 6 * 6 * 4 * 9)

@@ -146,7 +146,7 @@ def noises_of(config: Config, seed: int) -> list[np.ndarray]:
 def pacgan_ring() -> Config:
     """Points on networks and batch of PacGAN's size (Lin et al. 2018, section 4.1), losses as `configs/ring.py`."""
     sizes = {"model.g_width": 400, "model.d_width": 200, "model.blocks": 2, "model.latent_size": 2}
-    plain = {"model.latent_signs": 0, "model.d_octaves": 0}
+    plain = {"model.latent_signs": 0, "model.latent_direct": 0, "model.d_octaves": 0}
     # Speed does not depend on these numbers, so they stay as they are when the ring's recipe gets better.
     faded = {"penalty.r1": {"start": 1e-2, "end": 1e-5}, "penalty.r2": {"start": 1e-2, "end": 1e-5}}
     faded |= {f"optimizer.{net}_lr": {"start": 3e-3, "end": 1e-5} for net in ("g", "d")}

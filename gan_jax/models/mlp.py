@@ -19,8 +19,8 @@ class Generator(nn.Module):
 
     Attributes:
         signs: numbers of the noise, the first, of which the layers see the sign alone.
-        direct: numbers of the noise, the last, which the layers do not see: the output is moved by a linear map of them,
-            so that examples are those of the layers with one Gaussian around each.
+        direct: numbers of the noise, the last, which the layers do not see: a linear map of them moves the output, so
+            that examples are those of the layers with one Gaussian around each.
     """
 
     shape: tuple[int, ...]
