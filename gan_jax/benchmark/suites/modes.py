@@ -252,10 +252,10 @@ def _describe(protocol: Protocol) -> str:
         " all modes; a perfect sampler's differ from 1 by chance, by 0.03 on the ring and 0.05 on the grid in one mode."
         " All arms of a set have the same networks, batch, averaging and number of real points, those of"
         " `configs/ring.py` and `configs/grid.py`. The networks are not PacGAN's: G takes most of its noise by sign and"
-        " adds a linear map of the rest to its output, which suits modes that are alike in width and shape, as these are;"
-        " D sees sines of its input (`model.latent_signs`, `model.latent_direct`, `model.d_octaves`). PacGAN shows 40"
-        f" million points a run; these runs are shorter, so that all take a core about an hour. {protocol.together} seeds are trained in one"
-        " call, and seconds is their share."
+        " adds a linear map of the rest to its output, which suits modes that are alike in width and shape, as these"
+        " are; D sees sines of its input (`model.latent_signs`, `model.latent_direct`, `model.d_octaves`). PacGAN shows"
+        " 40 million points a run; these runs are shorter, so that all take a core about an hour."
+        f" {protocol.together} seeds are trained in one call, and seconds is their share."
     )
     stacked = (
         f" Stacked images: three images of a set of ten classes as red, green and blue; {protocol.stacks:,} samples,"
