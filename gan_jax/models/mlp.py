@@ -19,8 +19,8 @@ class Generator(nn.Module):
 
     Attributes:
         signs: numbers of the noise, the first, of which the layers see the sign alone.
-        direct: numbers of the noise, the last, which the layers do not see: a linear map of them moves the output, so
-            that examples are those of the layers with one Gaussian around each.
+        direct: numbers of the noise, the last, which the layers do not see (zeros stand for them): a linear map of them
+            moves the output, so that examples are those of the layers with one Gaussian around each.
     """
 
     shape: tuple[int, ...]
@@ -37,8 +37,10 @@ class Generator(nn.Module):
         """Maps noise [B, Z] to float32 [B, *shape]."""
         if self.signs:  # a continuous map of noise in one piece has points between the modes (Khayatkhoei et al. 2018)
             z = jnp.concatenate([jnp.sign(z[:, : self.signs]), z[:, self.signs :]], -1)
-        z, direct = jnp.split(z, [self.latent_size - self.direct], axis=1)
-        x = LabelledNoise(self.num_classes, self.latent_size, name="noise")(z, labels)
+        kept = self.latent_size - self.direct
+        direct = z[:, kept:]
+        # Zeros in their place: a first layer made for fewer numbers begins larger, and leaves more between modes.
+        x = LabelledNoise(self.num_classes, self.latent_size, name="noise")(z.at[:, kept:].set(0.0), labels)
         for number in range(1, self.blocks + 1):
             dense = Dense(self.width, dtype=self.dtype, kernel_init=_HE, name=f"hidden_{number}")
             x = nn.relu(dense(x))
