@@ -21,8 +21,8 @@ def get_config() -> Config:
             "total_images": 800_000,
             "data.source": "ring",
             "data.batch_size": 64,
-            "model.latent_size": 18,
-            "model.latent_signs": 14,  # 16,384 pieces, so that nothing need lie between two modes,
+            "model.latent_size": 16,
+            "model.latent_signs": 12,  # 4,096 pieces, so that nothing need lie between two modes,
             "model.latent_direct": 4,  # and one Gaussian around each, whose width all modes share
             "model.g_width": 64,
             "model.d_width": 64,

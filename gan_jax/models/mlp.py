@@ -39,8 +39,9 @@ class Generator(nn.Module):
             z = jnp.concatenate([jnp.sign(z[:, : self.signs]), z[:, self.signs :]], -1)
         kept = self.latent_size - self.direct
         direct = z[:, kept:]
-        # Zeros in their place: a first layer made for fewer numbers begins larger, and leaves more between modes.
-        x = LabelledNoise(self.num_classes, self.latent_size, name="noise")(z.at[:, kept:].set(0.0), labels)
+        if self.direct:  # zeros in their place: a first layer made for fewer numbers begins larger, and leaves strays
+            z = z.at[:, kept:].set(0.0)
+        x = LabelledNoise(self.num_classes, self.latent_size, name="noise")(z, labels)
         for number in range(1, self.blocks + 1):
             dense = Dense(self.width, dtype=self.dtype, kernel_init=_HE, name=f"hidden_{number}")
             x = nn.relu(dense(x))
