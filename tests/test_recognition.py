@@ -24,6 +24,7 @@ from gan_jax.config import Config, load_config
 from gan_jax.data.sources import load_source
 from gan_jax.errors import InputError
 from gan_jax.gan import Gan
+from gan_jax.metrics.storage import save_arrays
 from gan_jax.program import Program, build
 from gan_jax.recognition import anomaly, controls, features, probe, report, semi
 from gan_jax.recognition.machines import KernelMachine, fit
@@ -389,6 +390,10 @@ def test_a_damaged_classifier_is_not_loaded(workdir: pathlib.Path, tmp_path: pat
     for name in ("config.json", "dataset.json"):
         (tmp_path / name).write_bytes((workdir / name).read_bytes())
     with pytest.raises(InputError, match="--task=probe makes it"):
+        load_classifier(tmp_path)
+    arrays = {f"{part}/x": np.zeros(1, np.float32) for part in ("params", "head", "scale")}
+    save_arrays(tmp_path / FILE, arrays, {"kind": "recogniser"})  # of a version whose features were others
+    with pytest.raises(InputError, match="run --task=probe again"):
         load_classifier(tmp_path)
     (tmp_path / FILE).write_bytes(b"PK no")
     with pytest.raises(InputError, match="not a readable"):
