@@ -35,8 +35,13 @@ def trunk(gan: Gan) -> Describe:
     a pixel further on. Those of signals, of which neither was tried, as they are.
     """
 
+    def look(images: np.ndarray) -> np.ndarray:
+        normalise = rooted if images.ndim == 4 else np.asarray
+        return np.concatenate([_flat(normalise(maps)) for maps in _look(gan, images)], axis=1)
+
     def describe(images: np.ndarray) -> np.ndarray:
-        return np.concatenate([_average_look(gan, piece) for piece in _pieces(images)])
+        see = averaged(look) if images.ndim == 4 else look
+        return np.concatenate([see(piece) for piece in _pieces(images)])
 
     return describe
 
@@ -54,17 +59,6 @@ def rooted(maps: np.ndarray) -> np.ndarray:
     common = lengths.mean(axis=tuple(range(1, maps.ndim)), keepdims=True)  # of the image: an empty place stays small
     found: np.ndarray = roots / (lengths + 0.01 * common + 1e-12)
     return found
-
-
-def _average_look(gan: Gan, images: np.ndarray) -> np.ndarray:
-    """Stages [N, F], of images `rooted` and `averaged`."""
-    if images.ndim < 4:
-        return np.concatenate([_flat(maps) for maps in _look(gan, images)], axis=1)
-
-    def describe(images: np.ndarray) -> np.ndarray:
-        return np.concatenate([_flat(rooted(maps)) for maps in _look(gan, images)], axis=1)
-
-    return averaged(describe)(images)
 
 
 def averaged(describe: Describe) -> Describe:
