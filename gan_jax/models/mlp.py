@@ -39,9 +39,8 @@ class Generator(nn.Module):
             z = jnp.concatenate([jnp.sign(z[:, : self.signs]), z[:, self.signs :]], -1)
         kept = self.latent_size - self.direct
         direct = z[:, kept:]
-        if (
-            self.direct
-        ):  # zeros in their place: a first layer made for fewer numbers begins larger, trials left more strays
+        if self.direct:
+            # Zeros in their place: a first layer made for fewer numbers begins larger, and in trials left more strays.
             z = z.at[:, kept:].set(0.0)
         x = LabelledNoise(self.num_classes, self.latent_size, name="noise")(z, labels)
         for number in range(1, self.blocks + 1):
