@@ -5,11 +5,14 @@ import hashlib
 import importlib.util
 import os
 import platform
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from absl import app, flags, logging
@@ -36,6 +39,7 @@ def run(main: Callable[..., None], *names: str) -> None:
     warnings.formatwarning = lambda message, *place, **_: f"warning: {' '.join(str(message).split())}\n"
     _set_up_malloc()
     _keep_compiled()
+    sys.unraisablehook = functools.partial(_interrupt_again, sys.unraisablehook)
     app.run(lambda argv: _guarded(functools.partial(main, *argv[1:])), flags_parser=functools.partial(_parse, names))
 
 
@@ -149,6 +153,15 @@ def join(preemptible: bool = True) -> None:
     processes.meet(
         given.coordinator, given.processes, given.process, seconds=given.join_seconds, preemptible=preemptible
     )
+
+
+def _interrupt_again(former: Callable[[Any], object], dropped: Any) -> None:
+    """Ctrl-C again, if it came while garbage was collected: Python drops what finalisers and callbacks raise."""
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
+        # Raised here, it would be dropped once more.
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        former(dropped)
 
 
 def _guarded(main: Callable[[], None]) -> None:

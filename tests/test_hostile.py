@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -84,6 +86,30 @@ def test_configs_leave_nothing_behind_and_are_never_stale(tmp_path: pathlib.Path
     path.write_text("import sys\nsys.exit(0)\n")
     with pytest.raises(InputError, match="SystemExit"):
         load_config(path)
+
+
+INTERRUPTED = """
+import signal, time
+from gan_jax import cli
+
+class Garbage:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("went on")
+
+def main():
+    Garbage()
+    time.sleep(60)
+    print("went on")
+
+cli.run(main)
+"""
+
+
+def test_ctrl_c_is_not_lost_while_garbage_is_collected() -> None:
+    """Python drops what a finaliser raises, and with it a KeyboardInterrupt."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 130 and not done.stdout and not done.stderr, done.stderr
 
 
 def test_deep_json_is_one_line(tmp_path: pathlib.Path) -> None:

@@ -261,6 +261,17 @@ def check_storage(storage: RDBStorage) -> None:
         opened({"images": 6})
 
 
+def test_a_score_whose_facts_were_not_read_yet_does_not_count(tmp_path: Path) -> None:
+    """Optuna reads a trial table by table: another process may record a stretch between two of them."""
+    with opened_storage(default_storage(tmp_path)) as storage:
+        study = Study(storage, "tune", SPACE, {})
+        study.add(study.propose(0, 7, model=False), seed=100)
+        storage.set_trial_intermediate_value(storage.get_all_trials(storage.get_all_studies()[0]._study_id)[0]._trial_id,
+                                             0, 3.5)  # fmt: skip
+        (trial,) = study.trials()
+        assert not trial.scores and not trial.steps and trial.values
+
+
 @pytest.mark.parametrize("url", ["nonsense", "sqlite:////no/such/folder/x.db", "mongodb://localhost/x"])
 def test_a_wrong_storage_is_one_line(url: str) -> None:
     with pytest.raises(InputError, match=f"--storage={url}") as error:

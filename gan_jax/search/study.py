@@ -191,8 +191,10 @@ def hash_seed(seed: int, number: int) -> int:
 
 
 def _trial(frozen: FrozenTrial) -> Trial:
-    scores = [frozen.intermediate_values[stretch] for stretch in sorted(frozen.intermediate_values)]
-    facts = [frozen.user_attrs[f"stretch_{stretch}"] for stretch in sorted(frozen.intermediate_values)]
+    # Optuna reads facts, then scores: of one that another process recorded in between, the facts are not here yet.
+    known = [stretch for stretch in sorted(frozen.intermediate_values) if f"stretch_{stretch}" in frozen.user_attrs]
+    scores = [frozen.intermediate_values[stretch] for stretch in known]
+    facts = [frozen.user_attrs[f"stretch_{stretch}"] for stretch in known]
     return Trial(
         number=frozen.number,
         seed=frozen.user_attrs["seed"],
