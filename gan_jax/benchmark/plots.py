@@ -87,13 +87,14 @@ def _finite(values: list[float | None]) -> np.ndarray:
     return np.array([value for value in values if value is not None and value > 0], np.float64)
 
 
-def draw_dots(result: Result, path: Path, metrics: Sequence[str]) -> Path:
+def draw_dots(result: Result, path: Path, metrics: Sequence[str], groups: Sequence[str] = ("",)) -> Path:
     """Draws a panel a metric, a row an arm and a dot a seed.
 
     Args:
         result: content of a SUITE.json.
         path: the PNG.
-        metrics: those that no arm has are left out.
+        metrics: those that no arm of a group has are left out.
+        groups: how the names of arms begin that share axes; a row of panels each.
 
     Returns:
         The path.
@@ -104,19 +105,35 @@ def draw_dots(result: Result, path: Path, metrics: Sequence[str]) -> Path:
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    arms = list(dict.fromkeys(record["arm"] for record in result["records"]))
-    shown = [name for name in metrics if any(name in record["metrics"] for record in result["records"])]
-    figure = Figure(figsize=(3 * max(len(shown), 1) + 2, 0.3 * len(arms) + 1.2), layout="constrained")
-    panels = figure.subplots(1, max(len(shown), 1), sharey=True, squeeze=False)[0]
-    for axes, name in zip(panels, shown, strict=False):
-        for row, arm in enumerate(arms):
-            values = [value for value in values_of(result, arm, name) if value is not None]
-            axes.plot(values, [row] * len(values), "o", alpha=0.5, color="C1" if arm.endswith("ours") else "C0")
-        axes.set_xlabel(name)
-        axes.grid(True, alpha=0.3)
-    panels[0].set_yticks(range(len(arms)), arms)
-    panels[0].invert_yaxis()
+    all_arms = list(dict.fromkeys(record["arm"] for record in result["records"]))
+    arms = {group: [arm for arm in all_arms if arm.startswith(group)] for group in groups}
+    shown = {group: _measured(result, arms[group], metrics) for group in groups if arms[group]}
+    columns = max([len(names) for names in shown.values()] + [1])
+    heights = [0.3 * len(arms[group]) + 0.7 for group in shown] or [1.0]
+    figure = Figure(figsize=(3 * columns + 2, sum(heights) + 0.5), layout="constrained")
+    panels = figure.subplots(len(heights), columns, sharey="row", squeeze=False, height_ratios=heights)
+    for row, (group, names) in enumerate(shown.items()):
+        for axes, name in zip(panels[row], names, strict=False):
+            _dots(axes, [values_of(result, arm, name) for arm in arms[group]], arms[group])
+            axes.set_xlabel(name)
+        for axes in panels[row][max(len(names), 1) :]:
+            axes.set_visible(False)
+        panels[row][0].set_yticks(range(len(arms[group])), arms[group])
+        panels[row][0].invert_yaxis()
     return _save(figure, path)
+
+
+def _measured(result: Result, arms: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    """Those of the metrics that some of the arms have."""
+    found = {name for record in result["records"] if record["arm"] in arms for name in record["metrics"]}
+    return [name for name in metrics if name in found]
+
+
+def _dots(axes: Any, rows: Sequence[Sequence[float | None]], arms: Sequence[str]) -> None:
+    for row, (values, arm) in enumerate(zip(rows, arms, strict=True)):
+        there = [value for value in values if value is not None]
+        axes.plot(there, [row] * len(there), "o", alpha=0.5, color="C1" if arm.endswith("ours") else "C0")
+    axes.grid(True, alpha=0.3)
 
 
 def _save(figure: Any, path: Path) -> Path:

@@ -223,7 +223,7 @@ def make_suite(protocol: Protocol, name: str = "modes") -> Suite:
         description=_describe(protocol),
         arms=arms,
         protocol=protocol.facts,
-        plots=functools.partial(_plot, name),
+        plots=functools.partial(_plot, name, protocol.sets),
         headline=("modes", "high_quality", "reverse_kl", "spread_min", "spread_max", "kl", "modes_real"),
     )
 
@@ -237,8 +237,9 @@ def _recipe(protocol: Protocol, data: str, arm: str) -> dict[str, Any]:
     return config_recipe(protocol.arm_config(data, arm))
 
 
-def _plot(name: str, result: Mapping[str, Any], folder: Path) -> list[Path]:
-    return [draw_dots(dict(result), folder / f"{name}.png", ("modes", "high_quality", "reverse_kl", "kl"))]
+def _plot(name: str, sets: tuple[str, ...], result: Mapping[str, Any], folder: Path) -> list[Path]:
+    metrics = ("modes", "high_quality", "reverse_kl", "spread_min", "spread_max", "kl")
+    return [draw_dots(dict(result), folder / f"{name}.png", metrics, sets)]
 
 
 def _describe(protocol: Protocol) -> str:
