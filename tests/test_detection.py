@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 
 from gan_jax.config import Config, load_config
+from gan_jax.data.arrays import ArraySource
+from gan_jax.errors import InputError
+from gan_jax.gan import Gan
+from gan_jax.program import build
 from gan_jax.recognition import probe
 from gan_jax.recognition.canvases import Canvas, Found, make_canvases, mean_precision, overlaps, suppressed
+from gan_jax.recognition.controls import train_on
 from gan_jax.recognition.detecting import Detecting
-from gan_jax.recognition.detection import decode, focal_loss, targets
+from gan_jax.recognition.detection import decode, focal_loss, moved, targets
+from gan_jax.runtime.mesh import make_mesh
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,26 @@ def test_targets_are_read_back_as_the_boxes(digits: probe.Labelled) -> None:
         assert mean_precision([canvas], [found], 10) == 100
 
 
+def test_what_is_said_of_a_canvas_moves_with_it(digits: probe.Labelled) -> None:
+    canvases = make_canvases(digits.train, digits.labels, 30, 1, 32)
+    wanted = targets(canvases, 10)
+    found = moved(wanted, np.random.default_rng(0))
+    assert {name: array.shape for name, array in found.items()} == {n: array.shape for n, array in wanted.items()}
+    shifts = set()
+    for number in range(30):
+        for row, column in np.argwhere(found["there"][number]):
+            (place,) = np.argwhere((wanted["shape"][number] == found["shape"][number, row, column]).all(axis=-1)
+                                   & (wanted["there"][number] == 1))  # fmt: skip
+            assert np.array_equal(wanted["heat"][number][*place], found["heat"][number, row, column])
+            before, after = wanted["image"][number], found["image"][number]
+            y, x = 4 * place, 4 * np.array([row, column])
+            assert np.array_equal(before[y[0] : y[0] + 4, y[1] : y[1] + 4], after[x[0] : x[0] + 4, x[1] : x[1] + 4])
+            shifts.add((number, *(place - [row, column])))
+    assert len({number for number, *_ in shifts}) == len(shifts), "one way a canvas"
+    assert len({tuple(shift) for _, *shift in shifts}) > 10
+    assert 0 < found["there"].sum() < wanted["there"].sum(), "what leaves is no longer asked for"
+
+
 def test_focal_loss_of_one_place_each() -> None:
     heat, logits = jnp.array([1.0, 0.0, 0.5]), jnp.array([0.3, -0.2, 1.0])
     p = 1 / (1 + np.exp(-np.asarray(logits)))
@@ -67,23 +93,45 @@ def test_focal_loss_of_one_place_each() -> None:
     assert float(focal_loss(logits, heat)) == pytest.approx(float(expected), rel=1e-5)
 
 
+def recipe(root: pathlib.Path) -> Config:
+    """Of a small GAN of digits."""
+    changes = {"data.source": "digits", "data.path": "", "data.image_size": 8, "data.batch_size": 16,
+               "model.d_width": 8, "model.g_width": 32, "total_images": 320}  # fmt: skip
+    return load_config(root / "configs" / "recognition.py", changes)
+
+
+@pytest.fixture(scope="module")
+def gan(root: pathlib.Path, digits: probe.Labelled) -> Gan:
+    config = recipe(root)
+    return train_on(build(config, digits.train.shape[1:], 0, make_mesh()), ArraySource({"image": digits.train}))
+
+
 @pytest.mark.parametrize("method", ["hog", "ours", "frozen"])
-def test_detectors_find_digits(root: pathlib.Path, digits: probe.Labelled, method: str) -> None:
-    changes = {
-        "data.source": "digits",
-        "data.path": "",
-        "model.d_width": 8,
-        "model.g_width": 32,
-        "data.batch_size": 16,
-        "model.d_extra_stages": 0,
-        "optimizer.d_lr": 1e-3,
-    }  # as the suite detects
-
-    def config(seed: int) -> Config:
-        return load_config(root / "configs" / "recognition.py", changes | {"data.image_size": 8, "seed": seed})
-
-    rules = Detecting(lambda: digits, config, side=32, unlabelled=64, images=320, tested=20, steps=150)
+def test_detectors_find_digits(root: pathlib.Path, digits: probe.Labelled, gan: Gan, method: str) -> None:
+    rules = Detecting(lambda: digits, lambda seed: recipe(root), lambda seed: gan, side=32, tested=20, steps=300)
     found = rules.measure(method, 60, 0)
     floor = {"hog": 8, "ours": 8, "frozen": 1}[method]  # nothing found is 0; a digit of 8x8 has few gradients
     assert found["map50"] > floor and found["ap50_any"] > floor
     assert jax.device_count() == 8  # the GAN's batch is split, the detector needs one device
+
+
+def test_the_trunk_sees_canvases_as_the_gan_sees_its_images(
+    root: pathlib.Path, digits: probe.Labelled, gan: Gan
+) -> None:
+    """Far from the borders a convolution says the same of a digit wherever it lies."""
+    rules = Detecting(lambda: digits, lambda seed: recipe(root), lambda seed: gan, side=32)
+    image = digits.train[:1].astype(np.float32) / 127.5 - 1
+    canvas = np.full((1, 32, 32, 1), image.min(), np.float32)
+    canvas[:, 8:16, 16:24] = image
+    alone = np.full((1, 8, 8, 1), image.min(), np.float32)
+    small, large = gan.features(image), rules.trunk("ours", 0).features(canvas)
+    np.testing.assert_allclose(large["stage_1"][:, 5:7, 9:11], small["stage_1"][:, 1:3, 1:3], atol=1e-5)
+    assert not np.allclose(small["stage_1"][:, 1:3, 1:3], gan.features(alone)["stage_1"][:, 1:3, 1:3], atol=1e-2)
+    assert not np.allclose(rules.trunk("random", 0).features(canvas)["stage_1"], large["stage_1"], atol=1e-2)
+
+
+def test_detection_needs_a_dcgan(digits: probe.Labelled, gan: Gan) -> None:
+    config = Config().replace({"model.architecture": "mlp"})
+    rules = Detecting(lambda: digits, lambda seed: config, lambda seed: gan, side=32)
+    with pytest.raises(InputError, match="config.model.architecture=mlp: detection needs the stages of a dcgan"):
+        rules.measure("ours", 20, 0)

@@ -18,7 +18,7 @@ from gan_jax.recognition.probe import Labelled, load_labelled
 from gan_jax.runtime.mesh import make_mesh
 from gan_jax.training import train
 
-_SMALL = {  # the trunk of novelty and detection, whose GANs are many, or of large images
+_SMALL = {  # the trunk of novelty, whose GANs are many
     "model.d_width": 16,
     "model.d_extra_stages": 0,
     "data.batch_size": 64,
@@ -34,13 +34,12 @@ class Protocol:
         config: name of the GAN's config.
         changes: of that config, for tests.
         labels: budgets of the probe.
-        gan_seeds: GANs that the draws of semi-supervised learning take in turn.
+        gan_seeds: GANs that the draws of semi-supervised learning and of canvases take in turn.
         label_seeds: draws of up to 1,000 labels; larger budgets are drawn once.
         semi_labels: budgets of semi-supervised learning.
         semi_steps: of the discriminator, of 100 labelled and 100 unlabelled images.
         class_images: real images that the GAN of one class sees.
         canvases: budgets of labelled canvases.
-        detecting: rules of the detection arms; None = theirs.
         taught_images: images that the supervised network sees, by number of labels.
     """
 
@@ -53,7 +52,6 @@ class Protocol:
     semi_steps: int = 3_000
     class_images: int = 30_000
     canvases: tuple[int, ...] = (100, 500, 2_000)
-    detecting: Detecting | None = None
     taught_images: Mapping[int, int] = dataclasses.field(
         default_factory=lambda: {100: 16_000, 1_000: 38_400, 10_000: 128_000, 60_000: 300_000}
     )
@@ -94,3 +92,7 @@ class Protocol:
         config = self.gan_config(seed)
         name = hashlib.sha256(json.dumps(config_recipe(config), sort_keys=True).encode()).hexdigest()[:12]
         return train(config, cache_folder() / "recognition" / f"{name}-seed{seed}")
+
+    def detecting(self) -> Detecting:
+        """Rules of the detection arms."""
+        return Detecting(lambda: self.data, self.gan_config, lambda seed: self.gan(seed % self.gan_seeds))

@@ -154,6 +154,22 @@ def supervised(
     return _with_trunk(untrained(program, seed), variables), predict
 
 
+def transplanted(gan: Gan, other: Gan) -> Gan:
+    """The pair with the discriminator's weights of another one, where both have some of one name and shape.
+
+    Convolutions serve pictures of any size; what reads all places of a picture stays as it is, and so do stages that
+    the other one lacks.
+    """
+    params, stats = _matching(gan.d.params, other.d.params), _matching(gan.d.stats, other.d.stats)
+    return dataclasses.replace(gan, d=Net(params, stats, ()))
+
+
+def _matching(tree: Any, others: Any) -> Any:
+    if not hasattr(tree, "items"):
+        return others if tree.shape == others.shape else tree
+    return {name: _matching(part, others[name]) if name in others else part for name, part in tree.items()}
+
+
 def _with_trunk(gan: Gan, variables: Any) -> Gan:
     """The pair with the trunk's weights of a module that holds it as `d`."""
     # What took no part in the training has no weights there; its first ones stay.

@@ -21,6 +21,9 @@ from gan_jax.recognition.controls import batches
 STRIDE = 4  # pixels between the places where an object's centre may be said to be
 _SIDE = 20.0  # pixels; sizes are told as the logarithm of a multiple
 _LEARNING_RATE, _BATCH, _BOXES = 2e-3, 16, 20
+_MOVED = 0.25  # of its side, by which a canvas is moved to and fro at most while a detector learns
+# For what must be measured anew when they change.
+SETTINGS = {"learning_rate": _LEARNING_RATE, "batch": _BATCH, "norm": "layer", "moved": _MOVED}
 
 
 class Detector(nn.Module):
@@ -41,13 +44,14 @@ class Detector(nn.Module):
         """Maps [B, S, S, C] to class logits [B, S/4, S/4, K] and (row offset, column offset, log size) [.., 3]."""
         d: Any = self.d
         features = d(images, jnp.zeros(len(images), jnp.int32), train=train)[1]
-        fine, coarse = features["stage_2"], features["stage_3"]
+        fine, coarse = (nn.LayerNorm(name=f"norm_{stage}")(features[f"stage_{stage}"]) for stage in (2, 3))
         coarse = jnp.repeat(jnp.repeat(coarse, 2, axis=1), 2, axis=2)  # [B, h, w, C] -> [B, 2h, 2w, C]
         x = jnp.concatenate([fine, coarse], axis=-1)
         if self.frozen:
             x = jax.lax.stop_gradient(x)
         for number in (1, 2):
-            x = nn.relu(Conv(64, (3, 3), kernel_init=nn.initializers.he_normal(), name=f"detect_{number}")(x))
+            x = Conv(64, (3, 3), kernel_init=nn.initializers.he_normal(), name=f"detect_{number}")(x)
+            x = nn.relu(nn.LayerNorm(name=f"detect_{number}_norm")(x))
         out = Conv(self.classes + 3, (1, 1), name="detect")(x)
         return out[..., : self.classes] - 4.0, out[..., self.classes :]  # at the start nothing is there
 
@@ -73,6 +77,26 @@ def targets(canvases: list[Canvas], classes: int) -> dict[str, np.ndarray]:
     return {"image": images, "heat": heat, "shape": shape, "there": there}
 
 
+def moved(batch: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Canvases moved by whole places of the map, each its own way, and what a detector should say of them.
+
+    Args:
+        batch: of `targets`; "image" is uint8 [B, S, S, 1], all else [B, S/4, S/4, ...]. What comes in is empty.
+        rng: of the moves.
+    """
+    count, side = batch["there"].shape[:2]
+    farthest = round(_MOVED * side)
+    corners = rng.integers(0, 2 * farthest + 1, (count, 2))
+    found = {}
+    for name, array in batch.items():
+        scale = array.shape[1] // side
+        edge, extent = farthest * scale, side * scale
+        wide = np.pad(array, ((0, 0), (edge, edge), (edge, edge), *((0, 0),) * (array.ndim - 3)))
+        parts = zip(wide, corners * scale, strict=True)
+        found[name] = np.stack([part[y : y + extent, x : x + extent] for part, (y, x) in parts])
+    return found
+
+
 def focal_loss(logits: Array, heat: Array) -> Array:
     """Penalty-reduced focal loss (Law & Deng 2018, eq. 1; alpha 2, beta 4), by the number of centres."""
     log_yes, log_no = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
@@ -88,7 +112,7 @@ def teach_detector(gan: Gan, canvases: list[Canvas], classes: int, steps: int, s
         gan: a pair for pictures of the canvases' size.
         canvases: labelled.
         classes: K.
-        steps: of 16 canvases, AdamW with a cosine schedule.
+        steps: of 16 canvases, moved; AdamW with a cosine schedule.
         seed: of the head and the order.
         frozen: leaves the trunk as it is.
 
@@ -122,8 +146,9 @@ def teach_detector(gan: Gan, canvases: list[Canvas], classes: int, steps: int, s
         return optax.apply_updates(carry[0], change), stats, state
 
     carry = (params, stats, optimizer.init(params))
+    rng = np.random.default_rng(seed)
     for rows in batches(len(canvases), _BATCH, steps, seed):
-        carry = step(carry, {name: array[rows] for name, array in arrays.items()})
+        carry = step(carry, moved({name: array[rows] for name, array in arrays.items()}, rng))
     run = jax.jit(lambda x: module.apply({"params": carry[0], "batch_stats": carry[1]}, to_float(x), train=False))
 
     def detect(images: np.ndarray) -> list[Found]:

@@ -4,7 +4,7 @@ recognition.json: {"probe": {"step", "classes", "test_images", "rows": [{"featur
 "accuracy", "seeds": [accuracy a label seed]}], "confusion": [[count of class i called class j]], "accuracy"},
 "semi": {"steps", "rows": [{"method", "labels", "accuracy"}]},
 "anomaly": {"step", "normal", "class", "rows": [{"method", "auroc"}]},
-"detect": {"images", "rows": [{"method", "canvases", "map50", "ap50_any"}]}}; percentages are 0-100. Each task
+"detect": {"step", "rows": [{"method", "canvases", "map50", "ap50_any"}]}}; percentages are 0-100. Each task
 replaces its own part. Imports gan, program, runtime and this room.
 """
 
@@ -250,12 +250,12 @@ def semi_methods(
 
 
 def _detect(gan: Gan, data: Labelled, budgets: Sequence[int]) -> dict[str, Any]:
-    """Objects on canvases of the run's images; the run's recipe trains a GAN of canvases first."""
+    """Objects on canvases of the run's images."""
     side = max(32, 64 * gan.shape[0] // 28 // 16 * 16)
-    rules = Detecting(lambda: data, lambda seed: gan.config.replace({"seed": seed}), side=side)
+    rules = Detecting(lambda: data, lambda seed: gan.config, lambda seed: gan, side)
     rows: list[dict[str, Any]] = []
     for count in budgets:
         for name in METHODS:
             rows.append({"method": name, "canvases": count, **rules.measure(name, count, gan.config.seed)})
             print(f"{count:,} canvases, {name}: {rows[-1]['map50']:.2f} %", flush=True)
-    return {"images": rules.images, "rows": rows}
+    return {"step": gan.step, "rows": rows}

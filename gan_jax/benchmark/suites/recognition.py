@@ -18,6 +18,7 @@ from gan_jax.program import Program, build
 from gan_jax.recognition import anomaly, controls, features, semi
 from gan_jax.recognition.detecting import METHODS as DETECTORS
 from gan_jax.recognition.detecting import Detecting
+from gan_jax.recognition.detection import SETTINGS as DETECTOR
 from gan_jax.recognition.probe import Described, Labelled, accuracy, balanced
 from gan_jax.recognition.spreading import SETTINGS, learnt_by_spreading
 from gan_jax.runtime.mesh import make_mesh
@@ -199,7 +200,8 @@ def detect_arm(rules: Detecting, method: str, count: int, seed: int) -> Outcome:
     """Mean average precision of a detector after `count` labelled canvases."""
     start = time.perf_counter()
     metrics = rules.measure(method, count, seed)
-    return Outcome(metrics, time.perf_counter() - start, rules.images if method in ("ours", "frozen") else 0)
+    seen = rules.config(seed).total_images if method in ("ours", "frozen") else 0
+    return Outcome(metrics, time.perf_counter() - start, seen)
 
 
 def _share(said: np.ndarray, data: Labelled) -> float:
@@ -242,7 +244,7 @@ def make_suite(protocol: Protocol) -> Suite:
             run_semi = functools.partial(semi_arm, protocol, method, count)
             add(f"semi_{method}_{count}", f"{text}; {count:,} labels.", run_semi,
                 functools.partial(_semi_recipe, protocol, method), None)  # fmt: skip
-    rules = protocol.detecting or Detecting(lambda: protocol.data, protocol.small_config)
+    rules = protocol.detecting()
     for count in protocol.canvases:
         for method, text in DETECTORS.items():
             add(f"detect_{method}_{count}", f"{text}; {count:,} labelled canvases.",
@@ -276,7 +278,7 @@ def _detect_recipe(rules: Detecting, method: str) -> dict[str, Any]:
     common = {"side": rules.side, "tested": rules.tested}
     if method == "hog":
         return common
-    return common | config_recipe(rules.gan_config(0)) | {"steps": rules.steps, "unlabelled": rules.unlabelled}
+    return common | config_recipe(rules.config(0)) | DETECTOR | {"steps": rules.steps}
 
 
 def _class_recipe(protocol: Protocol) -> dict[str, Any]:
