@@ -47,7 +47,7 @@ class Detecting:
     gan: Callable[[int], Gan]
     side: int = 64
     tested: int = 1_000
-    steps: int = 600
+    steps: int = 1_200
 
     def trunk(self, method: str, seed: int) -> Gan:
         """A pair for canvases; but for `random` its discriminator has the convolutions of the GAN.
