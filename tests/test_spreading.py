@@ -12,7 +12,7 @@ from gan_jax.recognition.machines import fit
 
 def test_a_graph_joins_the_nearest_both_ways() -> None:
     points = np.random.default_rng(0).normal(size=(60, 3))
-    graph = spreading.neighbourhood(points).toarray()
+    graph = spreading.Neighbourhood(points).graph.toarray()
     distances = cdist(points, points)
     nearest = np.argsort(distances, axis=1)[:, 1:11]
     joined = np.zeros_like(graph, dtype=bool)
@@ -24,7 +24,7 @@ def test_a_graph_joins_the_nearest_both_ways() -> None:
 
 def test_labels_spread_by_the_closed_form_of_the_paper() -> None:
     rng = np.random.default_rng(1)
-    graph = spreading.neighbourhood(rng.normal(size=(80, 2)))
+    graph = spreading.Neighbourhood(rng.normal(size=(80, 2))).graph
     rows, labels, alpha = np.array([3, 17, 40, 66]), np.array([0, 1, 2, 1]), 0.9
     degree = graph.toarray().sum(axis=1)
     normal = graph.toarray() / np.sqrt(np.outer(degree, degree))
@@ -37,7 +37,7 @@ def test_labels_spread_by_the_closed_form_of_the_paper() -> None:
 def test_one_label_a_moon_is_enough() -> None:
     points, moons = make_moons(600, noise=0.05, random_state=0)
     rows = np.array([np.flatnonzero(moons == moon)[0] for moon in (0, 1)])
-    guessed = spreading.spread(spreading.neighbourhood(points), rows, np.array([0, 1]), 0.99)
+    guessed = spreading.spread(spreading.Neighbourhood(points).graph, rows, np.array([0, 1]), 0.99)
     assert np.mean(guessed == moons) > 0.98
 
 
@@ -56,7 +56,8 @@ def test_neighbours_help_unless_they_clearly_harm(shares: dict[float, float], ex
 def test_few_labels_teach_digits() -> None:
     digits = probe.load_labelled(Config().replace({"data.image_size": 8}))
     rows = probe.balanced(digits.labels, 40, 0)
-    predict, alpha = spreading.learnt_by_spreading(digits, features.pixels, rows)
+    around = spreading.Surroundings.of(digits.train, features.pixels, rows)
+    predict, alpha = spreading.learnt_by_spreading(digits, around, rows)
     alone = fit("rbf", features.pixels(digits.train[rows]), digits.labels[rows])
     right = np.mean(predict(digits.test) == digits.test_labels)
     assert alpha > 0 and right > np.mean(alone.predict(features.pixels(digits.test)) == digits.test_labels) + 0.02
@@ -64,5 +65,5 @@ def test_few_labels_teach_digits() -> None:
     blind = digits.labels.copy()
     blind[np.setdiff1d(np.arange(len(blind)), rows)] = 0
     hidden = probe.Labelled(digits.train, blind, digits.test, digits.test_labels, digits.class_names)
-    again = spreading.learnt_by_spreading(hidden, features.pixels, rows)[0]
+    again = spreading.learnt_by_spreading(hidden, around, rows)[0]
     np.testing.assert_array_equal(again(digits.test), predict(digits.test))

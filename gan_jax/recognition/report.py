@@ -36,7 +36,7 @@ from gan_jax.recognition.semi import (
     semi_supervised,
     with_known,
 )
-from gan_jax.recognition.spreading import learnt_by_spreading
+from gan_jax.recognition.spreading import Surroundings, learnt_by_spreading
 from gan_jax.runtime.files import write_atomically
 from gan_jax.runtime.pictures import to_png
 
@@ -214,10 +214,15 @@ def _semi(gan: Gan, data: Labelled, budgets: Sequence[int], steps: int) -> dict[
     same = {f"data.{name}": getattr(gan.config.data, name) for name in fields}
     config = Config().replace({**same, **improved_gan(steps), "seed": gan.config.seed})
     rows: list[dict[str, Any]] = []
-    for count in budgets:
-        chosen = balanced(data.labels, count, gan.config.seed)
+    draws = {count: balanced(data.labels, count, gan.config.seed) for count in budgets}
+    named = np.unique(np.concatenate(list(draws.values())))
+    around = {
+        "ours": Surroundings.of(data.train, features.trunk(gan), named),
+        "hog": Surroundings.of(data.train, features.histograms, named, scale=False),
+    }
+    for count, chosen in draws.items():
         source = with_known(data.train, chosen, data.labels[chosen], data.class_names)
-        for name, learn in semi_methods(gan, data, chosen, config, source, steps).items():
+        for name, learn in semi_methods(gan, data, around, chosen, config, source, steps).items():
             right = np.mean(learn()(data.test) == data.test_labels)
             rows.append({"method": name, "labels": count, "accuracy": float(100 * right)})
             print(f"{count:,} labels, {name}: {rows[-1]['accuracy']:.2f} %", flush=True)
@@ -225,12 +230,18 @@ def _semi(gan: Gan, data: Labelled, budgets: Sequence[int], steps: int) -> dict[
 
 
 def semi_methods(
-    gan: Gan, data: Labelled, chosen: np.ndarray, config: Config, source: ArraySource, steps: int
+    gan: Gan,
+    data: Labelled,
+    around: dict[str, Surroundings],
+    chosen: np.ndarray,
+    config: Config,
+    source: ArraySource,
+    steps: int,
 ) -> dict[str, Callable[[], Callable[[np.ndarray], np.ndarray]]]:
     """By name, what teaches a classifier of uint8 images with the chosen labels; names as in the suite."""
 
-    def spread(describe: features.Describe, scale: bool) -> Callable[[np.ndarray], np.ndarray]:
-        return learnt_by_spreading(data, describe, chosen, gan.config.seed, scale)[0]
+    def spread(name: str) -> Callable[[np.ndarray], np.ndarray]:
+        return learnt_by_spreading(data, around[name], chosen, gan.config.seed)[0]
 
     def taught() -> Callable[[np.ndarray], np.ndarray]:
         known = data.train[chosen], data.labels[chosen]  # learnt by heart long before the others are done
@@ -242,9 +253,9 @@ def semi_methods(
     networks = {"improved_gan": semi_supervised, "mlp_supervised": labels_only, "pseudo": pseudo_labels,
                 "fixmatch": fixmatch}  # fmt: skip
     return {
-        "ours": lambda: spread(features.trunk(gan), True),
+        "ours": lambda: spread("ours"),
         "supervised": taught,
-        "hog": lambda: spread(features.histograms, False),
+        "hog": lambda: spread("hog"),
         **{name: functools.partial(network, learn) for name, learn in networks.items()},
     }
 

@@ -1,5 +1,6 @@
 """Labels for many images from few: spread over the graph of nearest neighbours. Imports scikit-learn, this room."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,74 +15,160 @@ from gan_jax.recognition.features import Describe, Standardised
 from gan_jax.recognition.machines import fit
 from gan_jax.recognition.probe import Labelled
 
-UNLABELLED = 20_000  # images that labels are spread over
-_COMPONENTS, _NEIGHBOURS = 64, 10
-_ALPHAS = (0.0, 0.9, 0.99)  # share of a label that comes from neighbours (Zhou et al. 2004); 0 = no spreading
-_TAUGHT = 8_000  # spread labels that the classifier learns from
+UNLABELLED = 60_000  # images that labels are spread over, at most
+_COMPONENTS, _POWER, _NEIGHBOURS = 256, 0.35, 10
+# Shares of a label that come from neighbours (Zhou et al. 2004). 0: a machine of the given labels alone. The next: what
+# that machine guesses of all images is spread. The last: the given labels are.
+_ALONE, _SMOOTHED, _SPREAD = 0.0, 0.8, 0.98
 SETTINGS = {  # for what must be measured anew when they change
     "unlabelled": UNLABELLED,
     "components": _COMPONENTS,
+    "power": _POWER,
     "neighbours": _NEIGHBOURS,
-    "alphas": list(_ALPHAS),
-    "taught": _TAUGHT,
+    "alphas": [_ALONE, _SMOOTHED, _SPREAD],
 }
 
 
+class Directions:
+    """Features [N, F] as unit vectors [N, 256 or fewer] whose angles tell how alike images are.
+
+    Principal components of standardised features, each divided by a power of its variance: between components as they
+    are, of which the first few rule, and whitened ones, of which the last do.
+    """
+
+    def __init__(self, features: np.ndarray) -> None:
+        """Finds the components of features [N, F]."""
+        self._scale = Standardised.to(features)
+        scaled = self._scale(features)
+        self._components = PCA(min(_COMPONENTS, *scaled.shape), svd_solver="randomized", random_state=0).fit(scaled)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Unit vectors of any features [N, F]."""
+        found = self._components.transform(self._scale(features))
+        found /= np.maximum(self._components.explained_variance_, 1e-12) ** _POWER
+        units: np.ndarray = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        return units.astype(np.float32)
+
+
+class Neighbourhood:
+    """Points and the ten nearest of each: near ones weigh exp(-(d / s)^2), s the median distance to the tenth.
+
+    Attributes:
+        graph: weights [N, N] of pairs of which one is among the other's nearest.
+    """
+
+    def __init__(self, points: np.ndarray) -> None:
+        """Joins points [N, D]."""
+        self._count = min(_NEIGHBOURS, len(points) - 1)
+        self._search = NearestNeighbors(algorithm="brute").fit(points)
+        distances, places = self._search.kneighbors(points, self._count + 1)  # each is its own nearest
+        self._scale = max(float(np.median(distances[:, -1])), 1e-12)
+        rows = np.repeat(np.arange(len(points)), self._count)
+        weights = self._weights(distances[:, 1:]).ravel()
+        graph = sparse.csr_array((weights, (rows, places[:, 1:].ravel())), shape=(len(points), len(points)))
+        self.graph = sparse.csr_array(graph.maximum(graph.T))
+
+    def shares(self, points: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+        """How much of the weight of other points' ten nearest each class has: [n, K].
+
+        Args:
+            points: [n, D].
+            labels: of the points of the neighbourhood [N].
+            classes: K.
+        """
+        distances, places = self._search.kneighbors(points, self._count)
+        weights = self._weights(distances)
+        found = np.stack([(weights * (labels[places] == label)).sum(axis=1) for label in range(classes)], axis=1)
+        shares: np.ndarray = found / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+        return shares
+
+    def _weights(self, distances: np.ndarray) -> np.ndarray:
+        weights: np.ndarray = np.exp(-((distances / self._scale) ** 2))
+        return weights
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Surroundings:
+    """Training images that labels spread over: all that does not depend on the labels.
+
+    Attributes:
+        rows: which training images, ascending [N].
+        features: float32 [N, F].
+        describe: images to features, scaled as those are.
+        directions: of the features.
+        near: of the directions.
+    """
+
+    rows: np.ndarray
+    features: np.ndarray
+    describe: Describe
+    directions: Directions
+    near: Neighbourhood
+
+    @classmethod
+    def of(cls, images: np.ndarray, describe: Describe, rows: np.ndarray, scale: bool = True) -> "Surroundings":
+        """Describes training images.
+
+        Args:
+            images: uint8 [M, H, W, C].
+            describe: see `features.Describe`.
+            rows: those whose labels may be given; of more than `UNLABELLED` images, these and some others are taken.
+            scale: whether features are standardised.
+        """
+        members = np.arange(len(images))
+        if len(images) > UNLABELLED:
+            members = np.union1d(np.random.default_rng(0).permutation(len(images))[:UNLABELLED], rows)
+        found = describe(images[members])
+        change: Callable[[np.ndarray], np.ndarray] = Standardised.to(found) if scale else np.asarray
+        found = change(found)
+        directions = Directions(found)
+        return cls(members, found, lambda more: change(describe(more)), directions, Neighbourhood(directions(found)))
+
+
 def learnt_by_spreading(
-    data: Labelled, describe: Describe, rows: np.ndarray, seed: int = 0, scale: bool = True
+    data: Labelled, around: Surroundings, rows: np.ndarray, seed: int = 0
 ) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
-    """A classifier from the labels of a few training images and as many others as `UNLABELLED`.
+    """A classifier from the labels of a few training images and what is around them.
+
+    What it says of an image is a sum of two: alpha times the classes of its nearest neighbours, as labels were spread,
+    and the rest times what a support vector machine of the given labels says.
 
     Args:
         data: the set; only the labels of `rows` are read.
-        describe: see `features.Describe`.
+        around: of its training images.
         rows: training images whose label is known.
         seed: of the choices.
-        scale: whether features are standardised.
 
     Returns:
-        uint8 images [N, H, W, C] -> classes [N], and alpha of `taught_by_neighbours`.
+        uint8 images [N, H, W, C] -> classes [N], and alpha; 0 = the machine alone, since neighbours did harm.
+
+    Raises:
+        ValueError: some of the rows are not among those of `around`.
     """
-    others = np.setdiff1d(np.random.default_rng(0).permutation(len(data.train))[:UNLABELLED], rows)
-    found = describe(data.train[np.concatenate([rows, others])])
-    change: Callable[[np.ndarray], np.ndarray] = Standardised.to(found) if scale else np.asarray
-    machine, alpha = taught_by_neighbours(change(found), np.arange(len(rows)), data.labels[rows], seed)
-    return lambda images: machine.predict(change(describe(images))), alpha
+    if not np.isin(rows, around.rows).all():
+        raise ValueError("labelled images are missing in the surroundings: name them when these are made")
+    places, labels = np.searchsorted(around.rows, rows), data.labels[rows]
+    alpha = _chosen(around, places, labels, seed)
+    machine = fit("rbf", around.features[places], labels, seed)
+    spread_labels = _labelled(around, machine, places, labels, alpha) if alpha else None
 
+    def predict(images: np.ndarray) -> np.ndarray:
+        features = around.describe(images)
+        guesses: np.ndarray = machine.predict(features)
+        if spread_labels is None:
+            return guesses
+        shares = alpha * around.near.shares(around.directions(features), spread_labels, data.num_classes)
+        shares[np.arange(len(guesses)), guesses] += 1 - alpha
+        return shares.argmax(axis=1)
 
-def directions(features: np.ndarray) -> np.ndarray:
-    """Features [N, F] as unit vectors [N, 64 or fewer] whose angles tell how alike images are.
-
-    Principal components of the standardised features, each divided by the square root of its spread: between those as
-    they are, of which the first few rule, and whitened ones, of which the last do.
-    """
-    scaled = Standardised.to(features)(features)
-    components = PCA(min(_COMPONENTS, *scaled.shape), svd_solver="randomized", random_state=0)
-    found = components.fit_transform(scaled)
-    found /= np.maximum(components.explained_variance_, 1e-12) ** 0.25
-    units: np.ndarray = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-    return units
-
-
-def neighbourhood(points: np.ndarray) -> sparse.csr_array:
-    """Weights [N, N] of the graph that joins each point with its ten nearest, in both directions: exp(-(d / s)^2).
-
-    s is the median distance to the tenth.
-    """
-    count = min(_NEIGHBOURS, len(points) - 1)
-    distances, places = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(points).kneighbors(points)
-    scale = max(float(np.median(distances[:, -1])), 1e-12)
-    weights = np.exp(-((distances[:, 1:] / scale) ** 2)).ravel()
-    rows = np.repeat(np.arange(len(points)), count)
-    graph = sparse.csr_array((weights, (rows, places[:, 1:].ravel())), shape=(len(points), len(points)))
-    return sparse.csr_array(graph.maximum(graph.T))
+    return predict, alpha
 
 
 def spread(graph: sparse.csr_array, rows: np.ndarray, labels: np.ndarray, alpha: float) -> np.ndarray:
-    """The class of each image from the labels of a few (Zhou et al. 2004, section 2): int [N].
+    """The class of each image from the labels of some (Zhou et al. 2004, section 2): int [N].
 
     Args:
-        graph: of `neighbourhood`, [N, N].
+        graph: of `Neighbourhood`, [N, N].
         rows: images whose label is given [n].
         labels: of those [n], 0 or more.
         alpha: share of a label that comes from neighbours, in (0, 1).
@@ -93,40 +180,29 @@ def spread(graph: sparse.csr_array, rows: np.ndarray, labels: np.ndarray, alpha:
     return found
 
 
-def taught_by_neighbours(
-    features: np.ndarray, rows: np.ndarray, labels: np.ndarray, seed: int = 0
-) -> tuple[Any, float]:
-    """A support vector machine with a Gaussian kernel, taught by the labels of a few and what they say of the others.
+def _labelled(around: Surroundings, machine: Any, places: np.ndarray, labels: np.ndarray, alpha: float) -> np.ndarray:
+    """Classes of all images [N] with one of the alphas above 0."""
+    if alpha == _SPREAD:
+        return spread(around.near.graph, places, labels, alpha)
+    guesses = machine.predict(around.features)
+    guesses[places] = labels
+    return spread(around.near.graph, np.arange(len(guesses)), guesses, alpha)
 
-    Args:
-        features: float32 [N, F] of labelled and unlabelled images.
-        rows: images whose label is given [n].
-        labels: of those [n], at least two of each class.
-        seed: of the folds by which alpha is chosen, and of which spread labels are learnt.
 
-    Returns:
-        The machine, and alpha; 0 = labels were not spread, since a machine of the given ones alone did better.
-    """
-    graph = neighbourhood(directions(features))
-    right: dict[float, list[np.ndarray]] = {alpha: [] for alpha in _ALPHAS}
+def _chosen(around: Surroundings, places: np.ndarray, labels: np.ndarray, seed: int) -> float:
+    """The alpha that does best on a part of the labels, five times over."""
+    right: dict[float, list[np.ndarray]] = {alpha: [] for alpha in (_ALONE, _SMOOTHED, _SPREAD)}
     folds = min(5, int(np.bincount(labels)[np.unique(labels)].min()))
-    for known, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels):
-        for alpha in _ALPHAS:
+    for known, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(places, labels):
+        machine = fit("rbf", around.features[places[known]], labels[known], seed)
+        for alpha in right:
             if alpha:
-                guessed = spread(graph, rows[known], labels[known], alpha)[rows[held_out]]
+                guessed = _labelled(around, machine, places[known], labels[known], alpha)[places[held_out]]
             else:
-                machine = fit("rbf", features[rows[known]], labels[known], seed)
-                guessed = machine.predict(features[rows[held_out]])
+                guessed = machine.predict(around.features[places[held_out]])
             right[alpha].append(guessed == labels[held_out])
     shares = {alpha: float(np.mean(np.concatenate(found))) for alpha, found in right.items()}
-    alpha = most_within_error(shares, len(rows))
-    if not alpha:
-        return fit("rbf", features[rows], labels, seed), alpha
-    guessed = spread(graph, rows, labels, alpha)
-    guessed[rows] = labels
-    others = np.setdiff1d(np.arange(len(features)), rows)
-    learnt = np.concatenate([rows, np.random.default_rng(seed).permutation(others)[:_TAUGHT]])
-    return fit("rbf", features[learnt], guessed[learnt], seed), alpha
+    return most_within_error(shares, len(places))
 
 
 def most_within_error(shares: dict[float, float], count: int) -> float:

@@ -20,7 +20,7 @@ from gan_jax.recognition.detecting import METHODS as DETECTORS
 from gan_jax.recognition.detecting import Detecting
 from gan_jax.recognition.detection import SETTINGS as DETECTOR
 from gan_jax.recognition.probe import Described, Labelled, accuracy, balanced
-from gan_jax.recognition.spreading import SETTINGS, learnt_by_spreading
+from gan_jax.recognition.spreading import SETTINGS, Surroundings, learnt_by_spreading
 from gan_jax.runtime.mesh import make_mesh
 
 PROBES = {  # arm: (text, families of classifiers, whether features are standardised)
@@ -127,17 +127,23 @@ def semi_arm(protocol: Protocol, method: str, count: int, seed: int) -> Outcome:
 
 def spread_arm(protocol: Protocol, name: str, count: int, seed: int) -> Outcome:
     """Test accuracy of labels that spread over the training images; `seed` is that of the draw."""
-    data, start, seen = protocol.data, time.perf_counter(), 0
+    data, start = protocol.data, time.perf_counter()
+    around = _around(protocol, name, 0 if name == "hog" else seed % protocol.gan_seeds)
+    predict, alpha = learnt_by_spreading(data, around, balanced(data.labels, count, seed), seed)
+    found = {"accuracy": _share(predict(data.test), data), "alpha": alpha}
+    seen = protocol.gan_config(seed).total_images if name == "ours" else 0
+    return Outcome(found, time.perf_counter() - start, seen)
+
+
+@functools.lru_cache(maxsize=3)  # the GANs of an arm: each is some gigabyte
+def _around(protocol: Protocol, name: str, seed: int) -> Surroundings:
+    """Training images as a GAN, its random weights or gradient histograms see them."""
     describe: features.Describe = features.histograms
     if name == "ours":
-        gan = protocol.gan(seed % protocol.gan_seeds)
-        describe, seen = features.trunk(gan), gan.step * gan.config.images_per_step
+        describe = features.trunk(protocol.gan(seed))
     elif name == "random":
         describe = features.trunk(controls.untrained(protocol.program(seed), seed))
-    rows = balanced(data.labels, count, seed)
-    predict, alpha = learnt_by_spreading(data, describe, rows, seed, scale=name != "hog")
-    found = {"accuracy": _share(predict(data.test), data), "alpha": alpha}
-    return Outcome(found, time.perf_counter() - start, seen)
+    return Surroundings.of(protocol.data.train, describe, np.arange(0), scale=name != "hog")
 
 
 def taught_arm(protocol: Protocol, count: int, seed: int) -> Outcome:
