@@ -10,6 +10,11 @@ from gan_jax.recognition import features, probe, spreading
 from gan_jax.recognition.machines import fit
 
 
+@pytest.fixture(scope="module")
+def digits() -> probe.Labelled:
+    return probe.load_labelled(Config().replace({"data.image_size": 8}))
+
+
 def test_a_graph_joins_the_nearest_both_ways() -> None:
     points = np.random.default_rng(0).normal(size=(60, 3))
     graph = spreading.Neighbourhood(points).graph.toarray()
@@ -53,8 +58,7 @@ def test_neighbours_help_unless_they_clearly_harm(shares: dict[float, float], ex
     assert spreading.most_within_error(shares, 100) == expected
 
 
-def test_few_labels_teach_digits() -> None:
-    digits = probe.load_labelled(Config().replace({"data.image_size": 8}))
+def test_few_labels_teach_digits(digits: probe.Labelled) -> None:
     rows = probe.balanced(digits.labels, 40, 0)
     around = spreading.Surroundings.of(digits.train, features.pixels, rows)
     predict, alpha = spreading.learnt_by_spreading(digits, around, rows)
@@ -67,3 +71,46 @@ def test_few_labels_teach_digits() -> None:
     hidden = probe.Labelled(digits.train, blind, digits.test, digits.test_labels, digits.class_names)
     again = spreading.learnt_by_spreading(hidden, around, rows)[0]
     np.testing.assert_array_equal(again(digits.test), predict(digits.test))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.8, 0.98])
+def test_every_way_of_spreading_teaches(digits: probe.Labelled, monkeypatch: pytest.MonkeyPatch, alpha: float) -> None:
+    """Labels that were spread teach more than the machine of the given ones knows."""
+    tried: list[dict[float, float]] = []
+    monkeypatch.setattr(spreading, "most_within_error", lambda shares, count: tried.append(shares) or alpha)
+    rows = probe.balanced(digits.labels, 100, 0)
+    around = spreading.Surroundings.of(digits.train, features.pixels, rows)
+    predict, chosen = spreading.learnt_by_spreading(digits, around, rows)
+    (shares,) = tried
+    assert chosen == alpha and set(shares) == {0.0, 0.8, 0.98} and len(set(shares.values())) > 1
+    alone = fit("rbf", around.features[rows], digits.labels[rows]).predict(around.describe(digits.test))
+    if alpha:
+        assert np.mean(predict(digits.test) == digits.test_labels) > np.mean(alone == digits.test_labels) + 0.01
+    else:
+        np.testing.assert_array_equal(predict(digits.test), alone)
+
+
+def test_neighbours_of_new_points_vote_by_their_weight() -> None:
+    rng = np.random.default_rng(2)
+    points, new, labels = rng.normal(size=(50, 3)), rng.normal(size=(7, 3)), rng.integers(0, 4, 50)
+    distances = cdist(points, points)
+    scale = np.median(np.sort(distances, axis=1)[:, 10])
+    expected = np.zeros((7, 4))
+    for row, line in enumerate(cdist(new, points)):
+        for place in np.argsort(line)[:10]:
+            expected[row, labels[place]] += np.exp(-((line[place] / scale) ** 2))
+    found = spreading.Neighbourhood(points).shares(new, labels, 4)
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_of_many_images_a_part_and_the_labelled_ones_are_taken(
+    digits: probe.Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spreading, "UNLABELLED", 200)
+    rows = probe.balanced(digits.labels, 40, 0)
+    around = spreading.Surroundings.of(digits.train, features.pixels, rows)
+    assert 200 <= len(around.rows) <= 240 and np.isin(rows, around.rows).all()
+    predict, _ = spreading.learnt_by_spreading(digits, around, rows)
+    assert np.mean(predict(digits.test) == digits.test_labels) > 0.7
+    with pytest.raises(ValueError, match="labelled images are missing"):
+        spreading.learnt_by_spreading(digits, around, np.setdiff1d(np.arange(len(digits.train)), around.rows)[:40])
