@@ -86,18 +86,8 @@ def make_step(game: Game) -> Callable[..., tuple[State, Metrics]]:
             value, cotangent = jax.value_and_grad(game.g_loss)(fake, d_net, g_key, reals[at], labels[at], known)
             grads = pull(cotangent)[0]
             found = {"g_loss": value, "diversity": jnp.mean(jnp.std(fake, axis=0))}
-            if game.uses("path_length"):
-                due = state.step % config.penalty.path_length_interval == 0
-                more, found["path_length"], length = _path_gradients(game, g_net, own_key, labels[at], known, due)
-                grads = jax.tree.map(jnp.add, grads, more)
-                mean = running["path_mean"]
-                found["path_mean"] = jnp.where(due, blended(mean, length), mean)
-            if game.uses("likelihood"):
-                found["likelihood"], more = jax.value_and_grad(game.likelihood)(
-                    g_net.params, own_key, reals[at], labels[at]
-                )
-                grads = jax.tree.map(lambda old, new: old + hyper["likelihood"] * new, grads, more)
-            collected.append((grads, found))
+            grads, more = _with_own_terms(game, g_net, own_key, (reals[at], labels[at]), known, state.step, grads)
+            collected.append((grads, found | more))
         g_grads, g_metrics = _mean(collected)
         running = {name: g_metrics.get(name, value) for name, value in running.items()}
         g_net = _descend(g_net, g_grads, adam(config.optimizer, hyper["g_lr"], hyper["beta2"], hyper["beta1"]))
@@ -115,6 +105,40 @@ def make_step(game: Game) -> Callable[..., tuple[State, Metrics]]:
         return new, metrics
 
     return step
+
+
+def _with_own_terms(
+    game: Game,
+    g_net: Net,
+    key: jax.Array,
+    examples: tuple[jax.Array, jax.Array],
+    known: dict[str, jax.Array],
+    step: jax.Array,
+    grads: Tree,
+) -> tuple[Tree, Metrics]:
+    """The generator's gradient with those of the terms that D has no part in, and what these are.
+
+    Args:
+        game: the losses.
+        g_net: the generator.
+        key: of the terms' noise.
+        examples: real ones [b, ...] and labels [b].
+        known: values of the schedules, and running ones.
+        step: int32 [].
+        grads: through the discriminator.
+    """
+    found: Metrics = {}
+    real, labels = examples
+    if game.uses("path_length"):
+        due = step % game.config.penalty.path_length_interval == 0
+        more, found["path_length"], length = _path_gradients(game, g_net, key, labels, known, due)
+        grads = jax.tree.map(jnp.add, grads, more)
+        mean = known["path_mean"]
+        found["path_mean"] = jnp.where(due, blended(mean, length), mean)
+    if game.uses("likelihood"):
+        found["likelihood"], more = jax.value_and_grad(game.likelihood)(g_net.params, key, real, labels)
+        grads = jax.tree.map(lambda old, new: old + known["likelihood"] * new, grads, more)
+    return grads, found
 
 
 def _taught(batch: Batch) -> Callable[[int], Taught]:
