@@ -14,7 +14,7 @@ from gan_jax.gan import Gan
 from gan_jax.program import build
 from gan_jax.recognition import probe
 from gan_jax.recognition.canvases import Canvas, Found, make_canvases, mean_precision, overlaps, suppressed
-from gan_jax.recognition.controls import train_on
+from gan_jax.recognition.controls import train_on, untrained
 from gan_jax.recognition.detecting import Detecting
 from gan_jax.recognition.detection import decode, focal_loss, moved, targets
 from gan_jax.runtime.mesh import make_mesh
@@ -128,6 +128,13 @@ def test_the_trunk_sees_canvases_as_the_gan_sees_its_images(
     np.testing.assert_allclose(large["stage_1"][:, 5:7, 9:11], small["stage_1"][:, 1:3, 1:3], atol=1e-5)
     assert not np.allclose(small["stage_1"][:, 1:3, 1:3], gan.features(alone)["stage_1"][:, 1:3, 1:3], atol=1e-2)
     assert not np.allclose(rules.trunk("random", 0).features(canvas)["stage_1"], large["stage_1"], atol=1e-2)
+
+
+def test_a_class_conditional_trunk_serves(root: pathlib.Path, digits: probe.Labelled) -> None:
+    config = recipe(root).replace({"model.conditional": True})
+    mine = untrained(build(config, digits.train.shape[1:], digits.num_classes, make_mesh()), 1)
+    rules = Detecting(lambda: digits, lambda seed: config, lambda seed: mine, side=32, tested=4, steps=2)
+    assert set(rules.measure("frozen", 4, 0)) == {"map50", "ap50_any"}
 
 
 def test_detection_needs_a_dcgan(digits: probe.Labelled, gan: Gan) -> None:

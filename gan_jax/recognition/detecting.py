@@ -60,7 +60,7 @@ class Detecting:
             raise InputError(
                 f"config.model.architecture={config.model.architecture}: detection needs the stages of a dcgan"
             )
-        fresh = untrained(build(config, (self.side, self.side, 1), 0, make_mesh()), seed)
+        fresh = untrained(build(config, (self.side, self.side, 1), self.data().num_classes, make_mesh()), seed)
         return fresh if method == "random" else transplanted(fresh, self.gan(seed))
 
     @functools.cached_property
