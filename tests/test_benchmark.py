@@ -131,13 +131,15 @@ def test_commit_says_what_was_measured(tmp_path: pathlib.Path) -> None:
 
     assert checkout.commit(tmp_path) == "unknown"
     git("init")
-    (tmp_path / "benchmarks").mkdir()
-    for name in ("code.py", "benchmarks/a.json"):
+    written = ("benchmarks/a.json", "docs/page.md", "README.md")  # by suites
+    for name in ("code.py", *written):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("1")
     git("add", ".")
     git("commit", "-m", "all")
     head = git("rev-parse", "HEAD")
-    (tmp_path / "benchmarks" / "a.json").write_text("2")
+    for name in written:
+        (tmp_path / name).write_text("2")
     (tmp_path / "notes").write_text("not tracked")
     assert checkout.commit(tmp_path) == head
     (tmp_path / "code.py").write_text("2")

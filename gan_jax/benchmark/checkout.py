@@ -31,7 +31,10 @@ def checkout_config(name: str) -> Config:
 
 
 def commit(root: Path = ROOT) -> str:
-    """The checkout's commit, "-dirty" if tracked files outside benchmarks/ were changed; "unknown" without one."""
+    """The checkout's commit; "-dirty" if tracked files were changed but for pages and figures, which suites write.
+
+    "unknown" without one.
+    """
 
     def git(*arguments: str) -> str:
         line = ["git", "-C", str(root), *arguments]
@@ -41,7 +44,8 @@ def commit(root: Path = ROOT) -> str:
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
             return "unknown"  # a package in someone else's repository
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)benchmarks")
+        others = [f":(exclude){name}" for name in ("benchmarks", "docs", "README.md")]
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *others)
         return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
