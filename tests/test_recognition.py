@@ -29,6 +29,7 @@ from gan_jax.program import Program, build
 from gan_jax.recognition import anomaly, controls, features, probe, report, semi
 from gan_jax.recognition.machines import KernelMachine, fit
 from gan_jax.recognition.recogniser import FILE, load_classifier
+from gan_jax.recognition.spreading import Surroundings
 from gan_jax.runtime.mesh import batch_sharding, make_mesh, put, replicated
 
 TINY = {
@@ -352,12 +353,25 @@ def test_probe_measures_keeps_and_draws(workdir: pathlib.Path, digits: probe.Lab
 def test_few_labels_and_all_images_are_learnt_from(workdir: pathlib.Path, digits: probe.Labelled) -> None:
     gan, chosen = gan_jax.load(workdir), probe.balanced(digits.labels, 50, 0)
     source = semi.with_known(digits.train, chosen, digits.labels[chosen], digits.class_names)
-    methods = report.semi_methods(gan, digits, chosen, gan.config, source, 600)
+    around = {
+        "ours": Surroundings.of(digits.train, features.trunk(gan), chosen),
+        "hog": Surroundings.of(digits.train, features.histograms, chosen, scale=False),
+    }
+    methods = report.semi_methods(gan, digits, around, chosen, gan.config, source, 600)
     assert set(methods) == {"ours", "supervised", "hog", "improved_gan", "mlp_supervised", "pseudo", "fixmatch"}
     right = {
         name: np.mean(methods[name]()(digits.test) == digits.test_labels) for name in ("ours", "supervised", "hog")
     }
     assert right["ours"] > 0.85 and right["supervised"] > 0.3 and right["hog"] > 0.7
+
+
+def test_the_task_of_few_labels_writes_its_part(workdir: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, quick = report.semi_methods, ("ours", "hog")
+    monkeypatch.setattr(report, "semi_methods", lambda *args: {name: whole(*args)[name] for name in quick})
+    part = report.recognize(workdir, "semi", labels=[50, 200])
+    assert [(row["labels"], row["method"]) for row in part["rows"]] == [(n, name) for n in (50, 200) for name in quick]
+    assert min(row["accuracy"] for row in part["rows"]) > 70
+    assert json.loads((workdir / report.FILE).read_text())["semi"] == part
 
 
 def test_the_doorway_predicts_one_image(workdir: pathlib.Path, digits: probe.Labelled, tmp_path: pathlib.Path) -> None:
